@@ -1,0 +1,188 @@
+"""Walk a jaxpr over a domain: the one interpreter behind all readings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
+
+from symtheory.errors import BudgetError, UnreadableError
+
+Rule = Callable[..., Any]
+"""A rule takes the read inputs and the primitive's parameters and returns the read output(s)."""
+
+
+class Domain(Protocol):
+    """What a reading needs: a name, a rule per primitive, and a way to read constants."""
+
+    name: str
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """The table primitive -> rule."""
+        ...
+
+    def constant(self, value: Any) -> Any:
+        """Read a literal or captured array."""
+        ...
+
+
+class Deadline:
+    """A time limit that long computations check as they go.
+
+    >>> Deadline(None).check()
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._seconds = seconds
+
+    def check(self) -> None:
+        """Raise `BudgetError` once the time is over."""
+        if self._end is not None and time.monotonic() > self._end:
+            raise BudgetError(f"the time limit of {self._seconds:g} s was reached")
+
+
+NO_DEADLINE = Deadline(None)
+
+
+def trace(function: Callable[..., Any], *structures: Any) -> tuple[ClosedJaxpr, Any]:
+    """Return the jaxpr of `function` in double precision and the structure of its output.
+
+    Args:
+        function: A JAX function.
+        *structures: Its arguments as pytrees of `jax.ShapeDtypeStruct`.
+    """
+    with jax.enable_x64(True):
+
+        def widen(leaf: Any) -> jax.ShapeDtypeStruct:
+            floating = np.issubdtype(leaf.dtype, np.floating)
+            return jax.ShapeDtypeStruct(leaf.shape, np.float64 if floating else leaf.dtype)
+
+        wide = jax.tree.map(widen, structures)
+        closed, shape = jax.make_jaxpr(function, return_shape=True)(*wide)
+    return closed, jax.tree.structure(shape)
+
+
+def read(
+    closed: ClosedJaxpr, domain: Domain, inputs: Sequence[Any], deadline: Deadline = NO_DEADLINE
+) -> list[Any]:
+    """Evaluate a jaxpr over a domain, entering nested calls.
+
+    Args:
+        closed: The jaxpr.
+        domain: The domain to read it in.
+        inputs: The flattened arguments, already elements of the domain.
+        deadline: A time limit, checked before every primitive.
+
+    Raises:
+        UnreadableError: The domain has no rule for a primitive.
+        BudgetError: The deadline has passed.
+    """
+    constants = [domain.constant(value) for value in closed.consts]
+    return _walk(closed.jaxpr, domain, constants, inputs, deadline)
+
+
+def _walk(
+    jaxpr: Jaxpr,
+    domain: Domain,
+    constants: Sequence[Any],
+    inputs: Sequence[Any],
+    deadline: Deadline,
+) -> list[Any]:
+    values: dict[Var, Any] = {}
+    values.update(zip(jaxpr.constvars, constants, strict=True))
+    values.update(zip(jaxpr.invars, inputs, strict=True))
+
+    def look_up(atom: Any) -> Any:
+        return domain.constant(atom.val) if isinstance(atom, Literal) else values[atom]
+
+    for equation in jaxpr.eqns:
+        deadline.check()
+        arguments = [look_up(atom) for atom in equation.invars]
+        name, params = equation.primitive.name, equation.params
+        if name in domain.rules:
+            outputs = domain.rules[name](*arguments, **params)
+            outputs = outputs if equation.primitive.multiple_results else [outputs]
+        elif name == "scan":
+            outputs = _unroll(params, domain, arguments, deadline)
+        else:
+            outputs = _enter(name, params, domain, arguments, deadline)
+        values.update(zip(equation.outvars, outputs, strict=True))
+    return [look_up(atom) for atom in jaxpr.outvars]
+
+
+def _enter(
+    name: str, params: Mapping[str, Any], domain: Domain, arguments: list[Any], deadline: Deadline
+) -> list[Any]:
+    """Read a call (jit, custom_jvp, checkpoint, ...) by reading what it calls."""
+    if name not in ("while", "cond"):
+        for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+            body = params.get(key)
+            if isinstance(body, ClosedJaxpr):
+                return read(body, domain, arguments, deadline)
+            if isinstance(body, Jaxpr):
+                return _walk(body, domain, [], arguments, deadline)
+    raise UnreadableError(
+        f"the {domain.name} domain cannot read the primitive {name!r} of this loss; "
+        "write the loss without it, or use a numerical route (st.simulate, or a law with its "
+        "expectations left formal)"
+    )
+
+
+def _unroll(
+    params: Mapping[str, Any], domain: Domain, arguments: list[Any], deadline: Deadline
+) -> list[Any]:
+    """Read a scan of fixed length step by step."""
+    n_constants, n_carry = params["num_consts"], params["num_carry"]
+    constants = arguments[:n_constants]
+    carry = arguments[n_constants : n_constants + n_carry]
+    sequences = arguments[n_constants + n_carry :]
+    collected: list[list[Any]] = []
+    order = range(params["length"])
+    for step in reversed(order) if params["reverse"] else order:
+        slices = [np.asarray(sequence)[step] for sequence in sequences]
+        outputs = read(params["jaxpr"], domain, [*constants, *carry, *slices], deadline)
+        carry = outputs[:n_carry]
+        collected.append(outputs[n_carry:])
+    if params["reverse"]:
+        collected.reverse()
+    return [*carry, *(np.stack([np.asarray(x) for x in column]) for column in zip(*collected, strict=True))]
+
+
+def read_function(
+    function: Callable[..., Any],
+    structures: Sequence[Any],
+    domain: Domain,
+    inputs: Sequence[Any],
+    deadline: Deadline = NO_DEADLINE,
+) -> Any:
+    """Trace a JAX function and evaluate it over a domain.
+
+    Args:
+        function: A JAX function.
+        structures: Its arguments as pytrees of `jax.ShapeDtypeStruct`.
+        domain: The domain to read it in.
+        inputs: Its arguments as pytrees of the same structure, with domain values as leaves.
+        deadline: A time limit.
+
+    Returns:
+        The output as a pytree with domain values as leaves.
+
+    >>> import jax, numpy as np
+    >>> from symtheory.readings import Polynomials, Ring
+    >>> ring = Ring(["u", "w"])
+    >>> scalar = jax.ShapeDtypeStruct((), float)
+    >>> box = lambda name: np.array(ring.symbol(name), dtype=object)
+    >>> out = read_function(lambda u, w: u * w - w * u, [scalar] * 2, Polynomials(ring),
+    ...                     [box("u"), box("w")])
+    >>> out[()].is_zero()
+    True
+    """
+    closed, tree = trace(function, *structures)
+    flat = [value for node in inputs for value in jax.tree.leaves(node)]
+    return jax.tree.unflatten(tree, read(closed, domain, flat, deadline))

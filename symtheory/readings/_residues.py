@@ -1,0 +1,40 @@
+"""The domain *residues*: values mod a large prime, for fast exact refutation and for ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from flint import nmod
+
+from symtheory.errors import UnreadableError
+from symtheory.readings._arrays import ArrayDomain, Scalar
+
+PRIME = 2**61 - 1
+"""A prime below 2^64; a rational identity that fails mod it is false."""
+
+
+class Residues(ArrayDomain):
+    """Arrays of residues: rational losses at random points, exactly and at machine speed."""
+
+    name = "residues"
+
+    def scalar(self, value: Fraction) -> nmod:
+        """Return a rational number mod the prime."""
+        return nmod(value.numerator, PRIME) / nmod(value.denominator, PRIME)
+
+    def functions(self) -> Mapping[str, Scalar]:
+        """Residues have no order and no transcendental functions."""
+
+        def order(*_: Any) -> Any:
+            raise UnreadableError(
+                "the residues domain cannot compare values; read the loss in the polynomials or "
+                "balls domain"
+            )
+
+        return {"max": order, "gt": order, "abs": order, "sign": order, "eq": _equal}
+
+
+def _equal(a: nmod, b: nmod) -> bool:
+    return bool(a == b)

@@ -1,0 +1,12 @@
+"""Symmetries of the parameters: generators, families of them, and their verification."""
+
+from symtheory.symmetry._families import Family as Family
+from symtheory.symmetry._families import Matrix as Matrix
+from symtheory.symmetry._families import SymmetricMatrix as SymmetricMatrix
+from symtheory.symmetry._families import Vector as Vector
+from symtheory.symmetry._generator import Generator as Generator
+from symtheory.symmetry._generator import read_generator as read_generator
+from symtheory.symmetry._symmetry import Affine as Affine
+from symtheory.symmetry._symmetry import Exponential as Exponential
+from symtheory.symmetry._verify import exact_arguments as exact_arguments
+from symtheory.symmetry._verify import verify as verify

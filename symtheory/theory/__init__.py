@@ -1,0 +1,8 @@
+"""Theory: charges, their laws under SGD noise, and the noise equilibrium."""
+
+from symtheory.theory._derive import derive as derive
+from symtheory.theory._equilibrium import Equilibrium as Equilibrium
+from symtheory.theory._equilibrium import EquilibriumPoint as EquilibriumPoint
+from symtheory.theory._expression import Expression as Expression
+from symtheory.theory._law import Law as Law
+from symtheory.theory._noether_flow import Flow as Flow

@@ -1,0 +1,342 @@
+"""Derive the law of a charge from the loss, step by step, each step with its proof."""
+
+from __future__ import annotations
+
+import functools
+from fractions import Fraction
+from typing import Any
+
+import jax
+import numpy as np
+import sympy
+from flint import arb
+
+from symtheory.errors import BudgetError, InputError, UnreadableError
+from symtheory.exact import rational_array
+from symtheory.model import Model
+from symtheory.readings import Deadline, Element, Ring, Symbols, as_fmpq, ball
+from symtheory.symmetry import Affine, Exponential, Generator, read_generator, verify
+from symtheory.theory._equilibrium import Equilibrium, closed_form
+from symtheory.theory._expression import Expression, Formal, Term
+from symtheory.theory._gradient_noise import GradientNoise, quadratic_form, read_gradient_noise
+from symtheory.theory._identities import identity_steps
+from symtheory.theory._law import Law
+from symtheory.theory._layout import Layout, layout_of
+from symtheory.theory._lower import enclose
+from symtheory.theory._noise import ExactNoise, SampledNoise, quadratic
+from symtheory.theory._settings import settings_symbols
+from symtheory.theory._spectrum import Eigenspace, numeric_entries, spectrum
+from symtheory.verdict import Status, Verdict, conjunction
+
+_EXACT_LIMIT = 64
+"""Above this many parameters moments are not expanded; the law keeps them formal."""
+
+_ASSUMPTIONS = (
+    "samples are independent and have the stated law",
+    "minibatch of S samples with replacement, loss L + gamma |theta|^2",
+)
+
+
+def derive(
+    model: Model, symmetry: Exponential, *, seconds: float | None = 60.0, seed: int = 0
+) -> Law:
+    """Derive the charge of a symmetry, its drift, its exact discrete drift and its equilibrium.
+
+    The symmetry is verified first. Moments of the gradient noise are exact (Isserlis' theorem)
+    where the loss is polynomial in the sample; otherwise the same laws hold with E[.] left formal,
+    and `callable()` evaluates them on a pool of samples.
+
+    Args:
+        model: A model with all sizes bound; covariances and constants may stay symbolic.
+        symmetry: The symmetry, or a family of them.
+        seconds: Time limit for the proof and the moments, each.
+        seed: Seed of the random rational points that try to refute the symmetry.
+
+    Returns:
+        A `Law`; if the symmetry is refuted its `verdict` carries the witness and it has no charge.
+
+    Raises:
+        InputError: The model is not bound or the action does not fit it.
+
+    Source: arXiv 2402.07193, sections on charges and the noise equilibrium.
+
+    >>> from symtheory.zoo import load
+    >>> example = load("scalar-factor")
+    >>> law = derive(example.model, example.symmetries["rescaling"])
+    >>> str(law.status), law.charge.sympy()
+    ('proved', u**2 - w**2)
+    """
+    if symmetry.family and len(symmetry.family) > 1:
+        raise InputError(
+            f"the symmetry has {len(symmetry.family)} families; derive one law per family"
+        )
+    name = symmetry.name or "the given symmetry"
+    proof = verify(model, symmetry, seconds=seconds, seed=seed)
+    if not proof.status.holds:
+        return Law(model, symmetry, name, conjunction(f"law of {name}", [proof], how=proof.how))
+    deadline = Deadline(seconds)
+    symbols = Symbols(Ring(deadline=deadline))
+    generator = read_generator(model, symmetry, symbols)
+    if generator.shift:
+        return _linear_law(model, symmetry, name, generator, proof)
+    if not generator.is_symmetric:
+        symmetric = _symmetric_part(model, symmetry, generator)
+        if symmetric is None:
+            how = "theta^T A theta vanishes identically for an antisymmetric generator (a rotation)"
+            none = Verdict(Status.NOT_APPLICABLE, f"{name} has a charge", how=how)
+            return Law(model, symmetry, name, none)
+        part = derive(model, symmetric, seconds=seconds, seed=seed)
+        if part.charge is None:
+            how = "its symmetric part is not itself a symmetry, so it has no charge"
+            none = Verdict(Status.NOT_APPLICABLE, f"{name} has a charge", how=how, parts=part.steps)
+            return Law(model, symmetry, name, none)
+        return part
+    return _quadratic_law(model, symmetry, name, generator, proof, deadline)
+
+
+def _quadratic_law(
+    model: Model,
+    symmetry: Exponential,
+    name: str,
+    generator: Generator,
+    proof: Verdict,
+    deadline: Deadline,
+) -> Law:
+    symbols = generator.symbols
+    layout = layout_of(symmetry, symbols)
+    settings = settings_symbols(_user_names(model, symmetry))
+    eta, size, gamma, beta, _ = settings.values()
+    charge = layout.components(quadratic_form(generator.matrix, generator.theta, symbols.ring))
+    gradient_noise, reason = _exact_noise(model, symbols, deadline)
+    trace: list[Element] | Formal
+    if gradient_noise is not None:
+        trace = layout.components(gradient_noise.trace(generator.matrix))
+        gradient = layout.components(gradient_noise.drift_term(generator.matrix))
+        noise: Any = ExactNoise(model, gradient_noise, trace, gradient)
+        moments = Verdict(
+            Status.PROVED, "Tr[Sigma A] in closed form", how="Isserlis' theorem, exact arithmetic"
+        )
+    else:
+        trace = Formal("Tr_Sigma_A", r"\mathrm{Tr}[\Sigma A]")
+        gradient = Formal("gradL_A_gradL", r"\nabla L^{\top} A\,\nabla L")
+        noise = SampledNoise(model, symmetry, layout)
+        moments = Verdict(
+            Status.NOT_APPLICABLE, "Tr[Sigma A] in closed form", how=f"left formal: {reason}"
+        )
+    make = functools.partial(Expression, symbols=symbols, layout=layout, settings=settings)
+    charge_term = functools.partial(
+        Term, body=charge, numbers=lambda p, _: quadratic(symmetry, layout, p)
+    )
+    trace_term = functools.partial(Term, body=trace, numbers=noise.traces)
+    gradient_term = functools.partial(Term, body=gradient, numbers=noise.gradient_terms)
+    drift = make((charge_term(-4 * gamma), trace_term(eta / size)))
+    steps = [proof, *identity_steps(generator), moments]
+    return Law(
+        model,
+        symmetry,
+        name,
+        conjunction(f"charge law of {name} for {model.name}", steps, reference="arXiv 2402.07193"),
+        _ASSUMPTIONS,
+        charge=make((charge_term(sympy.Integer(1)),)),
+        noise_trace=make((trace_term(sympy.Integer(1)),)),
+        drift=drift,
+        discrete_drift=make(
+            (
+                charge_term(-4 * eta * gamma * (1 - eta * gamma)),
+                gradient_term(eta**2),
+                trace_term(eta**2 / size),
+            )
+        ),
+        momentum_drift=make((trace_term((eta / (1 - beta)) ** 2 / size),)),
+        equilibrium=_equilibrium(drift, generator, gradient_noise, make, model),
+        noise=noise,
+        layout=layout,
+    )
+
+
+def _exact_noise(
+    model: Model, symbols: Symbols, deadline: Deadline
+) -> tuple[GradientNoise | None, str]:
+    """Return exact moments, or None and why there are none."""
+    if model.dimension > _EXACT_LIMIT:
+        return None, f"{model.dimension} parameters are too many to expand"
+    try:
+        return read_gradient_noise(model, symbols, deadline), ""
+    except (UnreadableError, BudgetError) as error:
+        return None, str(error)
+
+
+def _user_names(model: Model, symmetry: Exponential) -> list[str]:
+    return [*model.leaves, *model.constants, *model.unbound, *(symmetry.family or {})]
+
+
+# --- equilibrium ---------------------------------------------------------------------------------
+
+
+def _equilibrium(
+    drift: Expression,
+    generator: Generator,
+    noise: GradientNoise | None,
+    make: Any,
+    model: Model,
+) -> Equilibrium:
+    matrix, member = _distinguished(generator, drift.layout)
+    spaces = spectrum(numeric_entries(matrix)) or []
+    rates = tuple(space.value for space in spaces)
+    ring = generator.symbols.ring
+
+    def form(space: Eigenspace) -> dict[tuple[int, int], Element]:
+        return {place: ring.constant(value) for place, value in space.projection.items()}
+
+    squares = [quadratic_form(form(space), generator.theta, ring) for space in spaces]
+    noises = None if noise is None else [noise.trace(form(space)) for space in spaces]
+    zero = [False] * len(spaces) if noises is None else [s.is_zero() for s in noises]
+    solution, roles, fixed = closed_form(rates, drift.settings, zero)
+    where = {}
+    for role, symbol in roles.items():
+        k = 0 if role.endswith("+") else 1
+        element = squares[k] if role.startswith("c") else (noises[k] if noises else None)
+        if element is not None:
+            body: Any = [element]
+        else:
+            body = Formal("Tr_Sigma_P", r"\mathrm{Tr}[\Sigma P_{\pm}]")
+        scalar = Expression(
+            (Term(sympy.Integer(1), body, _not_callable),), generator.symbols, Layout(), {}
+        )
+        where[symbol] = scalar
+
+    def evaluate(params: Any, values: Any) -> tuple[list[arb], list[arb]] | None:
+        if noises is None or not spaces:
+            return None
+        balls = _point(model, generator.symbols, params, values)
+        return [enclose(e, balls) for e in squares], [enclose(e, balls) for e in noises]
+
+    return Equilibrium(
+        condition=drift,
+        member=member,
+        solution=solution,
+        where=where,
+        kind=_kind(rates, zero, noises is not None),
+        rates=rates,
+        evaluate=evaluate,
+        fixed_charge=fixed,
+    )
+
+
+def _not_callable(params: Any, values: Any) -> Any:
+    raise InputError("take the closed form with .sympy(), or numbers with law.noether_flow")
+
+
+def _kind(rates: tuple[Fraction, ...], zero: list[bool], exact: bool) -> str:
+    """Say where the noise alone leads (gamma = 0)."""
+    if not exact and len({rate > 0 for rate in rates}) > 1:
+        return "unknown"
+    raises = any(rate > 0 and not z for rate, z in zip(rates, zero, strict=True))
+    lowers = any(rate < 0 and not z for rate, z in zip(rates, zero, strict=True))
+    if raises and lowers:
+        return "finite"
+    return "+infinity" if raises else "-infinity" if lowers else "everywhere"
+
+
+def _distinguished(
+    generator: Generator, layout: Layout
+) -> tuple[dict[tuple[int, int], Element], str]:
+    """Return the generator itself, or the family's member of identity (or all-ones) entries."""
+    if not layout.texts:
+        return generator.matrix, ""
+    ring = generator.symbols.ring
+    diagonal = [len(place) == 1 or place[0] == place[1] for place in layout.places]
+    index = {ring.names[t]: int(d) for t, d in zip(layout.texts, diagonal, strict=True)}
+    out: dict[tuple[int, int], Element] = {}
+    for place, element in generator.matrix.items():
+        total = as_fmpq(0)
+        for exponents, coefficient in element.numerator.to_dict().items():
+            chosen = next(i for i in index if i < len(exponents) and exponents[i])
+            total = total + coefficient * index[chosen]
+        if total != 0:
+            out[place] = ring.constant(total)
+    return out, "identity" if len(layout.shape) == 2 else "ones"
+
+
+def _point(model: Model, symbols: Symbols, params: Any, values: Any) -> dict[str, arb]:
+    """Return balls for all symbols at the simplest rationals that round to the given numbers."""
+    arrays: dict[tuple[str, str], np.ndarray] = {}
+    for name, leaf in zip(model.leaves, jax.tree.leaves(params), strict=True):
+        arrays["param", name] = rational_array(leaf)
+    for name, value in {**model.values, **values}.items():
+        arrays["constant", name] = arrays["moment", name] = rational_array(value)
+    out = {}
+    for text, label in symbols.labels.items():
+        if (label.kind, label.name) in arrays:
+            out[text] = ball(arrays[label.kind, label.name][label.index])
+        elif label.kind in ("constant", "moment"):
+            raise InputError(f"no value is given for {label.name!r}; pass {label.name}=...")
+    return out
+
+
+# --- other kinds of generator ----------------------------------------------------------------------
+
+
+def _symmetric_part(
+    model: Model, symmetry: Exponential, generator: Generator
+) -> Exponential | None:
+    """Return the symmetric part of a generator as a symmetry of its own, None if it is zero."""
+    if generator.is_antisymmetric:
+        return None
+    if symmetry.family:
+        raise InputError(
+            "the generators of this family are not symmetric matrices, so they carry no charge as "
+            "they stand; use a family of symmetric matrices (SymmetricMatrix)"
+        )
+    entries = numeric_entries(generator.matrix)
+    dense = np.zeros((model.dimension, model.dimension))
+    for (i, j), value in entries.items():
+        dense[i, j] += float(value) / 2
+        dense[j, i] += float(value) / 2
+
+    def action(params: Any) -> Any:
+        flat, back = jax.flatten_util.ravel_pytree(params)
+        return back(dense @ flat)
+
+    return Exponential(action, name=f"symmetric part of {symmetry.name or 'the generator'}")
+
+
+def _linear_law(
+    model: Model, symmetry: Exponential, name: str, generator: Generator, proof: Verdict
+) -> Law:
+    """A translation theta -> theta + lambda b: the linear charge b . theta feels no noise at all."""
+    if generator.matrix or symmetry.family:
+        raise InputError(
+            f"{name} mixes a linear generator with a shift; move the origin to its fixed point and "
+            "use Exponential, or give the pure translation"
+        )
+    assert isinstance(symmetry, Affine)
+    symbols, ring = generator.symbols, generator.symbols.ring
+    settings = settings_symbols(_user_names(model, symmetry))
+    eta, _, gamma, _, _ = settings.values()
+    charge = ring.constant(0)
+    for row, entry in generator.shift.items():
+        charge = charge + generator.theta[row] * entry
+
+    def numbers(params: Any, _: Any) -> Any:
+        zero = jax.tree.map(lambda leaf: 0.0 * leaf, params)
+        pairs = zip(
+            jax.tree.leaves(symmetry.tangent(zero, {})), jax.tree.leaves(params), strict=True
+        )
+        return sum((b * leaf).sum() for b, leaf in pairs)[None]
+
+    make = functools.partial(
+        Expression, symbols=symbols, layout=Layout(), settings=settings
+    )
+    how = "g . b = 0 for every sample, so a step changes b . theta by weight decay alone"
+    step = Verdict(Status.PROVED, "C' = (1 - 2 eta gamma) C exactly", how=how)
+    return Law(
+        model,
+        symmetry,
+        name,
+        conjunction(f"charge law of {name} for {model.name}", [proof, step]),
+        _ASSUMPTIONS,
+        charge=make((Term(sympy.Integer(1), [charge], numbers),)),
+        drift=make((Term(-2 * gamma, [charge], numbers),)),
+        discrete_drift=make((Term(-2 * eta * gamma, [charge], numbers),)),
+    )

@@ -1,0 +1,145 @@
+"""From ring elements to numbers: one JAX function, or balls at a rational point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import jax.scipy.special
+import numpy as np
+from flint import arb
+
+from symtheory.errors import InputError
+from symtheory.readings import Balls, Element, Symbols
+
+Arrays = Mapping[tuple[str, str], Any]
+"""Values of symbol arrays by kind and name."""
+
+_NUMERIC: dict[str, Callable[..., Any]] = {
+    "positive": lambda x: (x > 0) * 1.0,
+    "logistic": lambda x: 1 / (1 + jnp.exp(-x)),
+    "erf": jax.scipy.special.erf,
+    "erfc": jax.scipy.special.erfc,
+    "erf_inv": jax.scipy.special.erfinv,
+    "lgamma": jax.scipy.special.gammaln,
+    "digamma": jax.scipy.special.digamma,
+}
+
+
+def lower(elements: list[Element], symbols: Symbols) -> Callable[[Arrays], Any]:
+    """Return a JAX function that evaluates elements; its argument gives arrays by kind and name.
+
+    Each polynomial becomes one gather of at most its degree in factors per term, one product and
+    one dot product with the coefficients, whatever its number of terms.
+    """
+    if not elements:
+        return lambda arrays: jnp.zeros((0,))
+    ring = elements[0].ring
+    needed = _needed(elements)
+    names = {index: text for text, index in ring.names.items()}
+    texts = [names[i] for i in needed if i not in ring.kernels]
+    kernels = [i for i in needed if i in ring.kernels]
+    column = {i: 1 + k for k, i in enumerate([*(i for i in needed if i not in ring.kernels)])}
+    column |= {i: 1 + len(texts) + k for k, i in enumerate(kernels)}
+    sources = [symbols.labels[text] for text in texts]
+    steps = [
+        (_NUMERIC.get(k.function) or getattr(jnp, k.function), _program(k.argument, column))
+        for k in (ring.kernels[i] for i in kernels)
+    ]
+    programs = [_program(element, column) for element in elements]
+
+    def evaluate(arrays: Arrays) -> Any:
+        entries = [jnp.ones(())]
+        for label in sources:
+            try:
+                array = arrays[label.kind, label.name]
+            except KeyError:
+                raise InputError(
+                    f"no value is given for {label.name!r}; bind it with "
+                    f"model.bind({label.name}=...) or pass {label.name}=..."
+                ) from None
+            entries.append(jnp.asarray(array)[label.index])
+        x = jnp.stack(jnp.broadcast_arrays(*entries))
+        for function, program in steps:
+            x = jnp.concatenate([x, function(_run(program, x))[None]])
+        return jnp.stack([_run(program, x) for program in programs])
+
+    return evaluate
+
+
+def _needed(elements: list[Element]) -> list[int]:
+    """Return the generators that occur, kernels after everything they depend on."""
+    found: set[int] = set()
+    stack = list(elements)
+    while stack:
+        element = stack.pop()
+        for poly in (element.numerator, element.denominator):
+            if poly is None:
+                continue
+            for index, degree in enumerate(poly.degrees()):
+                if degree > 0 and index not in found:
+                    found.add(index)
+                    if index in element.ring.kernels:
+                        stack.append(element.ring.kernels[index].argument)
+    return sorted(found)
+
+
+Program = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray] | None]
+
+
+def _program(element: Element, column: dict[int, int]) -> Program:
+    def polynomial(poly: Any) -> tuple[np.ndarray, np.ndarray]:
+        terms = poly.to_dict()
+        factors = [
+            [column[i] for i, n in enumerate(exponents) if n for _ in range(int(n))]
+            for exponents in terms
+        ]
+        width = max(map(len, factors), default=0)
+        index = np.zeros((len(terms), width), dtype=np.int32)
+        for row, used in enumerate(factors):
+            index[row, : len(used)] = used
+        return np.array([int(c.p) / int(c.q) for c in terms.values()]), index
+
+    below = None if element.denominator is None else polynomial(element.denominator)
+    return polynomial(element.numerator), below
+
+
+def _run(program: Program, x: Any) -> Any:
+    (coefficients, index), below = program
+    top = jnp.asarray(coefficients, x.dtype) @ jnp.prod(x[index], axis=1)
+    return top if below is None else top / _run((below, None), x)
+
+
+def enclose(element: Element, values: Mapping[str, arb]) -> arb:
+    """Return a ball that contains the element's value, given balls for its symbols by ring name."""
+    ring = element.ring
+    names = {index: text for text, index in ring.names.items()}
+    functions = Balls().functions()
+    cache: dict[int, arb] = {}
+
+    def generator(index: int) -> arb:
+        if index not in cache:
+            kernel = ring.kernels.get(index)
+            if kernel is None:
+                cache[index] = values[names[index]]
+            else:
+                argument = enclose(kernel.argument, values)
+                if kernel.function == "positive":
+                    cache[index] = arb(int(functions["gt"](argument, arb(0))))
+                else:
+                    cache[index] = functions[kernel.function](argument)
+        return cache[index]
+
+    def polynomial(poly: Any) -> arb:
+        total = arb(0)
+        for exponents, coefficient in poly.to_dict().items():
+            term = arb(coefficient)
+            for i, n in enumerate(exponents):
+                if n:
+                    term = term * generator(i) ** int(n)
+            total = total + term
+        return total
+
+    top = polynomial(element.numerator)
+    return top if element.denominator is None else top / polynomial(element.denominator)
