@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -30,11 +31,21 @@ class Domain(Protocol):
         """Read a literal or captured array."""
         ...
 
+    def take(self, value: Any, step: int) -> Any:
+        """Return one entry of a value along its first axis."""
+        ...
+
+    def stack(self, values: Sequence[Any]) -> Any:
+        """Put values together along a new first axis."""
+        ...
+
 
 class Deadline:
     """A time limit that long computations check as they go.
 
     >>> Deadline(None).check()
+    >>> Deadline(None).remaining()
+    inf
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -44,7 +55,14 @@ class Deadline:
     def check(self) -> None:
         """Raise `BudgetError` once the time is over."""
         if self._end is not None and time.monotonic() > self._end:
-            raise BudgetError(f"the time limit of {self._seconds:g} s was reached")
+            raise BudgetError(
+                f"the time limit of {self._seconds:g} s was reached; allow more time or take "
+                "smaller sizes"
+            )
+
+    def remaining(self) -> float:
+        """Return the seconds that are left."""
+        return math.inf if self._end is None else self._end - time.monotonic()
 
 
 NO_DEADLINE = Deadline(None)
@@ -106,32 +124,53 @@ def _walk(
         arguments = [look_up(atom) for atom in equation.invars]
         name, params = equation.primitive.name, equation.params
         if name in domain.rules:
-            outputs = domain.rules[name](*arguments, **params)
+            outputs = _apply(name, params, domain, arguments)
             outputs = outputs if equation.primitive.multiple_results else [outputs]
-        elif name == "scan":
-            outputs = _unroll(params, domain, arguments, deadline)
+        elif name in _CONTROL:
+            outputs = _CONTROL[name](params, domain, arguments, deadline)
         else:
             outputs = _enter(name, params, domain, arguments, deadline)
         values.update(zip(equation.outvars, outputs, strict=True))
     return [look_up(atom) for atom in jaxpr.outvars]
 
 
+def unreadable(domain: str, name: str, why: str = "") -> UnreadableError:
+    """Return the error of a primitive that a domain cannot read, saying what to do."""
+    cause = f" ({why})" if why else ""
+    return UnreadableError(
+        f"the {domain} domain cannot read the primitive {name!r} of this loss{cause}; "
+        "write the loss without it, or use a numerical route (st.simulate, or a law with its "
+        "expectations left formal)"
+    )
+
+
+def _apply(name: str, params: Mapping[str, Any], domain: Domain, arguments: list[Any]) -> Any:
+    try:
+        return domain.rules[name](*arguments, **params)
+    except ZeroDivisionError as error:
+        raise unreadable(domain.name, name, "it divides by zero") from error
+
+
+# --- calls and loops ---------------------------------------------------------------------------
+
+_CALLS = frozenset({
+    "jit", "pjit", "xla_call", "core_call", "closed_call", "remat", "remat2", "checkpoint",
+    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin",
+})  # fmt: skip
+
+
 def _enter(
     name: str, params: Mapping[str, Any], domain: Domain, arguments: list[Any], deadline: Deadline
 ) -> list[Any]:
     """Read a call (jit, custom_jvp, checkpoint, ...) by reading what it calls."""
-    if name not in ("while", "cond"):
+    if name in _CALLS:
         for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
             body = params.get(key)
             if isinstance(body, ClosedJaxpr):
                 return read(body, domain, arguments, deadline)
             if isinstance(body, Jaxpr):
                 return _walk(body, domain, [], arguments, deadline)
-    raise UnreadableError(
-        f"the {domain.name} domain cannot read the primitive {name!r} of this loss; "
-        "write the loss without it, or use a numerical route (st.simulate, or a law with its "
-        "expectations left formal)"
-    )
+    raise unreadable(domain.name, name)
 
 
 def _unroll(
@@ -145,13 +184,62 @@ def _unroll(
     collected: list[list[Any]] = []
     order = range(params["length"])
     for step in reversed(order) if params["reverse"] else order:
-        slices = [np.asarray(sequence)[step] for sequence in sequences]
+        slices = [domain.take(sequence, step) for sequence in sequences]
         outputs = read(params["jaxpr"], domain, [*constants, *carry, *slices], deadline)
         carry = outputs[:n_carry]
         collected.append(outputs[n_carry:])
     if params["reverse"]:
         collected.reverse()
-    return [*carry, *(np.stack([np.asarray(x) for x in column]) for column in zip(*collected, strict=True))]
+    if not collected:
+        shapes = [aval.shape for aval in params["jaxpr"].out_avals[n_carry:]]
+        return [*carry, *(domain.constant(np.zeros((0, *shape))) for shape in shapes)]
+    return [*carry, *(domain.stack(column) for column in zip(*collected, strict=True))]
+
+
+def _repeat(
+    params: Mapping[str, Any], domain: Domain, arguments: list[Any], deadline: Deadline
+) -> list[Any]:
+    """Read a while loop whose condition depends on counters only."""
+    n_test, n_body = params["cond_nconsts"], params["body_nconsts"]
+    test_constants, body_constants = arguments[:n_test], arguments[n_test : n_test + n_body]
+    carry = arguments[n_test + n_body :]
+    while True:
+        [going] = read(params["cond_jaxpr"], domain, [*test_constants, *carry], deadline)
+        if not _is_concrete(going):
+            raise unreadable(domain.name, "while", "its condition depends on parameters or samples")
+        if not bool(np.all(going)):
+            return list(carry)
+        carry = read(params["body_jaxpr"], domain, [*body_constants, *carry], deadline)
+
+
+def _branch(
+    params: Mapping[str, Any], domain: Domain, arguments: list[Any], deadline: Deadline
+) -> list[Any]:
+    """Read a choice between branches that is the same for all parameters and samples."""
+    which, *rest = arguments
+    if not _is_concrete(which):
+        raise unreadable(
+            domain.name, "cond", "its condition depends on parameters or samples; use jnp.where"
+        )
+    index = min(max(int(which), 0), len(params["branches"]) - 1)
+    return read(params["branches"][index], domain, rest, deadline)
+
+
+def _platform(params: Mapping[str, Any], *_: Any) -> list[Any]:
+    """Take the branch written for every platform."""
+    return [np.asarray(list(params["platforms"]).index(None), dtype=np.int32)]
+
+
+def _is_concrete(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biu"
+
+
+_CONTROL: dict[str, Callable[..., list[Any]]] = {
+    "scan": _unroll,
+    "while": _repeat,
+    "cond": _branch,
+    "platform_index": _platform,
+}
 
 
 def read_function(

@@ -5,41 +5,65 @@ value of a function at an element and is one more indeterminate:
 
 * sign kernel s = 1[f > 0], with s^2 = s: the split of a ReLU-like piece on its activation pattern,
   all patterns at once (a polynomial that vanishes with s^2 = s vanishes on every pattern);
-* root kernel k = sqrt(f), with k^2 = f;
+* root kernel k = sqrt(f), with k^2 = f (and higher roots; sin and sinh are roots of 1 - cos^2 and
+  cosh^2 - 1);
 * any other function (exp, log, tanh, ...), with no relation.
 
 Denominators are kept free of sign and root kernels. An element that is zero in this ring is zero
-as a function; the converse may fail where kernels satisfy a relation the ring does not know, so a
-non-zero element proves nothing. Ties f = 0 of a comparison are a null set and are left out.
+as a function wherever that is defined; the converse may fail where kernels satisfy a relation the
+ring does not know, so a non-zero element proves nothing. Ties f = 0 of a comparison that are a
+null set are left out; ties on a whole activation pattern (a dead unit) are not.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from fractions import Fraction
 from typing import Any
 
-from flint import Ordering, fmpq, fmpq_mpoly, fmpq_mpoly_ctx
-from flint.utils.flint_exceptions import DomainError
+import numpy as np
+from flint import Ordering, fmpq, fmpq_mpoly_ctx
 
-from symtheory.errors import BudgetError, UnreadableError
+from symtheory.errors import BudgetError
+from symtheory.readings import _kernels
+from symtheory.readings._element import Element
 from symtheory.readings._interpreter import NO_DEADLINE, Deadline
+from symtheory.readings._rationals import as_fmpq
 
 Number = int | Fraction | fmpq
-_TERM_PRODUCT_LIMIT = 300_000_000
-_SPLIT_LIMIT = 6
+
+# FLINT cannot be interrupted, so the size of a product is estimated before it is taken.
+_CHEAP_PAIRS = 100_000
+_PAIRS_PER_SECOND = 5_000_000
+_PAIR_LIMIT = 200_000_000
+_TERM_LIMIT = 3_000_000
+_GCD_LIMIT = 20_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kernel:
-    """An indeterminate that stands for `function(argument)`."""
+    """An indeterminate that stands for `function(argument)`.
+
+    Attributes:
+        function: Name of the function; "positive" is the indicator of a positive argument.
+        argument: Where it is taken.
+        order: q > 0 for a kernel whose q-th power is `power`, 0 where no such relation is known.
+        power: That power.
+    """
 
     function: str
     argument: Element
+    order: int = 0
+    power: Element | None = None
 
 
 class Ring:
     """Symbols and kernels, and the FLINT context they live in (grown as kernels appear).
+
+    Args:
+        symbols: Names of the symbols to begin with.
+        deadline: A time limit on everything computed in the ring.
 
     >>> ring = Ring(["x", "y"])
     >>> x, y = ring.symbol("x"), ring.symbol("y")
@@ -53,13 +77,14 @@ class Ring:
     def __init__(self, symbols: list[str] | None = None, deadline: Deadline = NO_DEADLINE) -> None:
         self.deadline = deadline
         self.kernels: dict[int, Kernel] = {}
+        self.signs: list[int] = []
+        self.roots: list[int] = []
+        self.exp_units: dict[Any, int] = {}
         self._index: dict[str, int] = {}
         self._by_key: dict[tuple[str, Any], int] = {}
         self._used = 0
-        self._signs: list[int] = []
-        self._roots: list[int] = []
         self._context: Any = None
-        self._grow(max(len(symbols or []), 1))
+        self._grow(max(len(symbols or []), 8))
         for name in symbols or []:
             self.symbol(name)
 
@@ -72,7 +97,7 @@ class Ring:
 
     def _new_index(self) -> int:
         if self._used == len(self._generators):
-            self._grow(2 * self._used + 8)
+            self._grow(2 * self._used)
         self._used += 1
         return self._used - 1
 
@@ -81,6 +106,21 @@ class Ring:
         if name not in self._index:
             self._index[name] = self._new_index()
         return self.generator(self._index[name])
+
+    def kernel(
+        self, function: str, argument: Element, order: int = 0, power: Element | None = None
+    ) -> Element:
+        """Return the kernel of a function at an element, adding it if it is new."""
+        key = (function, argument.key())
+        index = self._by_key.get(key)
+        if index is None:
+            index = self._by_key[key] = self._new_index()
+            self.kernels[index] = Kernel(function, argument, order, power)
+            if function in _kernels.INDICATORS:
+                self.signs.append(index)
+            elif order:
+                self.roots.append(index)
+        return self.generator(index)
 
     @property
     def names(self) -> dict[str, int]:
@@ -109,367 +149,132 @@ class Ring:
         """Return a number or element as an element of this ring."""
         if isinstance(value, Element):
             return value
-        if isinstance(value, (int, Fraction, fmpq)):
-            return self.constant(value)
+        if isinstance(value, (int, Fraction, fmpq, np.integer)):
+            return self.constant(value)  # type: ignore[arg-type]
         raise TypeError(f"{type(value).__name__} is not an element of the ring")
 
-    # --- kernels ---
-
-    def _kernel(self, function: str, argument: Element) -> Element:
-        key = (function, argument.key())
-        index = self._by_key.get(key)
-        if index is None:
-            index = self._new_index()
-            self._by_key[key] = index
-            self.kernels[index] = Kernel(function, argument)
-            if function == "positive":
-                self._signs.append(index)
-            elif function == "sqrt":
-                self._roots.append(index)
-        return self.generator(index)
+    # --- functions (see _kernels) ---
 
     def positive(self, argument: Element) -> Any:
-        """Return 1[argument > 0]: a boolean for numbers, else an idempotent element."""
-        number = argument.as_fmpq()
-        if number is not None:
-            return bool(number > 0)
-        # The sign of n/d is that of n d; scaled to a monic polynomial, f and -f share a kernel.
-        product = self.lift(argument.numerator)
-        if argument.denominator is not None:
-            product = product * self.lift(argument.denominator)
-        lead = product.leading_coefficient()
-        kernel = self._kernel("positive", Element(self, product / lead))
-        return kernel if lead > 0 else 1 - kernel
+        """Return 1[argument > 0]: a boolean where it is decided, else an idempotent element."""
+        return _kernels.positive(self, argument)
+
+    def vanishes(self, argument: Element) -> Any:
+        """Return 1[argument = 0] up to null sets: a boolean, or an idempotent element."""
+        return _kernels.vanishes(self, argument)
 
     def apply(self, function: str, argument: Element) -> Element:
-        """Return the value of a function at an element, as an element.
+        """Return the value of a function at an element, as an element."""
+        return _kernels.apply(self, function, self.coerce(argument))
 
-        Even and odd functions are normalized in the sign of the argument; arguments that depend
-        on few activation patterns are split on them.
-        """
-        argument = self.coerce(argument)
-        signs = [i for i in self._signs if argument.involves(i)]
-        if 0 < len(signs) <= _SPLIT_LIMIT:
-            on, off = argument.at_sign(signs[0], 1), argument.at_sign(signs[0], 0)
-            s = self.generator(signs[0])
-            return s * self.apply(function, on) + (1 - s) * self.apply(function, off)
-        if function == "sqrt":
-            return self._root(argument)
-        if argument.is_zero() and function in _AT_ZERO:
-            return self.constant(_AT_ZERO[function])
-        negative = argument.leading_sign() < 0
-        if function == "exp" and negative:
-            return 1 / self._kernel("exp", -argument)
-        if function == "logistic" and negative:
-            return 1 - self._kernel("logistic", -argument)
-        if function in _ODD and negative:
-            return -self._kernel(function, -argument)
-        if function in _EVEN and negative:
-            return self._kernel(function, -argument)
-        if function == "log" and (number := argument.as_fmpq()) is not None:
-            if number == 1:
-                return self.constant(0)
-            if number <= 0:
-                raise UnreadableError(f"log of {number} is not a real number")
-        return self._kernel(function, argument)
-
-    def _root(self, argument: Element) -> Element:
-        number = argument.as_fmpq()
-        if number is not None and number < 0:
-            raise UnreadableError(f"the square root of {number} is not a real number")
-        if argument.is_zero():
-            return argument
-        try:
-            numerator = self.lift(argument.numerator).sqrt()
-            denominator = (
-                None if argument.denominator is None else self.lift(argument.denominator).sqrt()
-            )
-        except DomainError:
-            return self._kernel("sqrt", argument)
-        return self.absolute(Element.fraction(self, numerator, denominator))
+    def root(self, argument: Element, order: int) -> Element:
+        """Return the real root of that order (argument >= 0)."""
+        return _kernels.root(self, self.coerce(argument), order)
 
     def absolute(self, argument: Element) -> Element:
         """Return |argument|."""
-        positive = self.positive(argument)
-        if isinstance(positive, bool):
-            return argument if positive else -argument
-        return argument * (2 * positive - 1)
+        return _kernels.absolute(self, argument)
 
-    # --- normal form ---
+    def inverse_root(self, element: Element, index: int) -> Element:
+        """Return 1/element, freed of a root kernel that it contains."""
+        return _kernels.inverse_root(self, element, index)
+
+    # --- kernels with relations ---
+
+    def signs_in(self, element: Element) -> list[int]:
+        """Return the sign kernels that an element contains."""
+        return self._present(self.signs, element)
+
+    def roots_in(self, element: Element) -> list[int]:
+        """Return the root kernels that an element contains."""
+        return self._present(self.roots, element)
+
+    def relations_in(self, element: Element) -> bool:
+        """Tell whether an element contains a kernel with a relation."""
+        return bool(self.signs_in(element) or self.roots_in(element))
+
+    def _present(self, indices: list[int], element: Element) -> list[int]:
+        if not indices:
+            return []
+        degrees = element.numerator.degrees()
+        return [i for i in indices if i < len(degrees) and degrees[i] > 0]
 
     def reduce(self, poly: Any) -> tuple[Any, Element | None]:
-        """Apply s^2 = s and k^2 = f to a polynomial.
+        """Apply s^2 = s and k^q = f to a polynomial of the present context.
 
         Returns the polynomial, or as second entry an element where a root brought in a fraction.
         """
-        if not (self._signs or self._roots):
+        if not (self.signs or self.roots):
             return poly, None
         degrees = poly.degrees()
-        for index in self._signs:
-            if index < len(degrees) and degrees[index] > 1:
-                terms: dict[tuple[int, ...], Any] = {}
-                for exponents, coefficient in poly.to_dict().items():
-                    if exponents[index] > 1:
-                        exponents = (*exponents[:index], 1, *exponents[index + 1 :])
-                    terms[exponents] = terms.get(exponents, 0) + coefficient
-                poly = poly.context().from_dict(terms)
-        for index in self._roots:
-            if index < len(degrees) and degrees[index] > 1:
-                return poly, self._reduce_root(poly, index)
+        for index in self.signs:
+            if degrees[index] > 1:
+                s = self._generators[index]
+                poly = poly % (s * s - s)
+        for index in reversed(self.roots):
+            kernel = self.kernels[index]
+            if degrees[index] >= kernel.order:
+                high, low = divmod(poly, self._generators[index] ** kernel.order)
+                assert kernel.power is not None
+                out = Element(self, high) * kernel.power
+                low, rest = self.reduce(low)
+                return poly, out + (Element(self, low) if rest is None else rest)
         return poly, None
 
-    def _reduce_root(self, poly: Any, index: int) -> Element:
-        groups: dict[int, dict[tuple[int, ...], Any]] = {}
-        for exponents, coefficient in poly.to_dict().items():
-            rest = (*exponents[:index], 0, *exponents[index + 1 :])
-            groups.setdefault(exponents[index], {})[rest] = coefficient
-        square = self.kernels[index].argument
-        total = self.constant(0)
-        for power, terms in groups.items():
-            part = self.from_terms(terms)
-            for _ in range(power // 2):
-                part = part * square
-            total = total + (part * self.generator(index) if power % 2 else part)
-        return total
+    # --- guarded operations on polynomials of the present context ---
 
-
-_ODD = frozenset({"tanh", "erf", "sin", "sinh", "tan", "atan", "asinh", "cbrt"})
-_EVEN = frozenset({"cos", "cosh"})
-_AT_ZERO: dict[str, Fraction] = {name: Fraction(0) for name in _ODD} | {
-    "exp": Fraction(1),
-    "cos": Fraction(1),
-    "cosh": Fraction(1),
-    "logistic": Fraction(1, 2),
-}
-
-
-def as_fmpq(value: Any) -> fmpq:
-    """Return an integer or fraction as a FLINT rational."""
-    if isinstance(value, Fraction):
-        return fmpq(value.numerator, value.denominator)
-    return value if isinstance(value, fmpq) else fmpq(value)
-
-
-class Element:
-    """A fraction of polynomials in normal form; the denominator is monic, or None for 1."""
-
-    __slots__ = ("denominator", "numerator", "ring")
-
-    def __init__(self, ring: Ring, numerator: Any, denominator: Any = None) -> None:
-        self.ring = ring
-        self.numerator: fmpq_mpoly = numerator
-        self.denominator: fmpq_mpoly | None = denominator
-
-    @classmethod
-    def fraction(cls, ring: Ring, numerator: Any, denominator: Any) -> Element:
-        """Return numerator / denominator in lowest terms with a monic denominator."""
-        if denominator is None:
-            return cls(ring, numerator)
-        if not denominator.is_constant():
-            common = numerator.gcd(denominator)
-            if not common.is_constant():
-                numerator, denominator = numerator / common, denominator / common
-        lead = denominator.leading_coefficient()
-        numerator = numerator / lead
-        return cls(ring, numerator, None if denominator.is_constant() else denominator / lead)
-
-    def _parts(self) -> tuple[Any, Any]:
-        lift = self.ring.lift
-        return lift(self.numerator), None if self.denominator is None else lift(self.denominator)
-
-    def _settled(self, numerator: Any, denominator: Any) -> Element:
-        numerator, element = self.ring.reduce(numerator)
-        if element is None:
-            return Element.fraction(self.ring, numerator, denominator)
-        if denominator is None:
-            return element
-        return element * Element.fraction(self.ring, denominator * 0 + 1, denominator)
-
-    # --- arithmetic ---
-
-    def __add__(self, other: Any) -> Element:
-        if isinstance(other, (int, Fraction)) and other == 0:
-            return self
-        try:
-            other = self.ring.coerce(other)
-        except TypeError:
-            return NotImplemented
-        (a, b), (c, d) = self._parts(), other._parts()
-        if b is None and d is None:
-            return Element(self.ring, a + c)
-        if b is not None and d is not None and b == d:
-            return Element.fraction(self.ring, a + c, b)
-        if b is None:
-            return Element.fraction(self.ring, a * d + c, d)
-        if d is None:
-            return Element.fraction(self.ring, a + c * b, b)
-        common = b.gcd(d)
-        left, right = d / common, b / common
-        return self._settled(a * left + c * right, b * left)
-
-    __radd__ = __add__
-
-    def __neg__(self) -> Element:
-        return Element(self.ring, -self.numerator, self.denominator)
-
-    def __sub__(self, other: Any) -> Element:
-        try:
-            return self + (-self.ring.coerce(other))
-        except TypeError:
-            return NotImplemented
-
-    def __rsub__(self, other: Any) -> Element:
-        return (-self) + other
-
-    def __mul__(self, other: Any) -> Element:
-        if isinstance(other, (int, Fraction, fmpq)):
-            factor = as_fmpq(other)
-            if factor == 0:
-                return self.ring.constant(0)
-            return Element(self.ring, self.numerator * factor, self.denominator)
-        if not isinstance(other, Element):
-            return NotImplemented
-        (a, b), (c, d) = self._parts(), other._parts()
-        self.ring.deadline.check()
-        if len(a) * len(c) > _TERM_PRODUCT_LIMIT:
-            raise BudgetError(
-                f"a product of {len(a)} by {len(c)} terms is more than exact expansion can take"
-            )
-        if b is None and d is None:
-            return self._settled(a * c, None)
-        if d is not None and a is not None:
-            common = a.gcd(d)
-            if not common.is_constant():
-                a, d = a / common, d / common
-        if b is not None:
-            common = c.gcd(b)
-            if not common.is_constant():
-                c, b = c / common, b / common
-        below = b if d is None else d if b is None else b * d
-        return self._settled(a * c, below)
-
-    __rmul__ = __mul__
-
-    def __pow__(self, n: int) -> Element:
-        if n < 0:
-            return self.inverse() ** (-n)
-        out = self.ring.constant(1)
-        base = self
-        while n:
-            if n & 1:
-                out = out * base
-            n >>= 1
-            base = base * base if n else base
-        return out
-
-    def __truediv__(self, other: Any) -> Element:
-        if isinstance(other, (int, Fraction, fmpq)):
-            if other == 0:
-                raise UnreadableError("the loss divides by zero")
-            return self * (1 / Fraction(other) if isinstance(other, int) else 1 / other)
-        return self * other.inverse() if isinstance(other, Element) else NotImplemented
-
-    def __rtruediv__(self, other: Any) -> Element:
-        return self.inverse() * other
-
-    def inverse(self) -> Element:
-        """Return 1/self; the new denominator is freed of sign and root kernels first."""
-        ring = self.ring
-        numerator, denominator = self._parts()
-        if numerator.is_zero():
-            raise UnreadableError(
-                "the loss divides by an expression that is zero (on some activation pattern); "
-                "guard the division inside jnp.where on both branches"
-            )
-        over = Element(ring, denominator) if denominator is not None else ring.constant(1)
-        for index in ring._signs:
-            if self.involves(index):
-                s = ring.generator(index)
-                on, off = self.at_sign(index, 1), self.at_sign(index, 0)
-                return s * on.inverse() + (1 - s) * off.inverse()
-        plain = Element(ring, numerator)
-        for index in reversed(ring._roots):
-            if plain.involves(index):
-                conjugate = plain.conjugate(index)
-                return over * conjugate * (plain * conjugate).inverse()
-        return over * Element.fraction(ring, numerator * 0 + 1, numerator)
-
-    # --- inspection ---
-
-    def involves(self, index: int) -> bool:
-        """Tell whether the numerator contains a generator."""
-        degrees = self.numerator.degrees()
-        return index < len(degrees) and degrees[index] > 0
-
-    def at_sign(self, index: int, value: int) -> Element:
-        """Return the element on the activation pattern where a sign kernel is 0 or 1."""
-        numerator, denominator = self._parts()
-        return Element.fraction(self.ring, numerator.subs({f"g{index}": value}), denominator)
-
-    def conjugate(self, index: int) -> Element:
-        """Return the polynomial with sqrt(f) replaced by -sqrt(f)."""
-        terms = {
-            exponents: -c if exponents[index] % 2 else c
-            for exponents, c in self._parts()[0].to_dict().items()
-        }
-        return self.ring.from_terms(terms)
-
-    def is_zero(self) -> bool:
-        """Tell whether the normal form is zero."""
-        return bool(self.numerator.is_zero())
-
-    def as_fmpq(self) -> fmpq | None:
-        """Return the number this element is, or None."""
-        if self.denominator is not None or not self.numerator.is_constant():
-            return None
-        return self.numerator.leading_coefficient() if not self.is_zero() else fmpq(0)
-
-    def leading_sign(self) -> int:
-        """Sign of the leading coefficient (to choose between f and -f)."""
-        return 0 if self.is_zero() else (1 if self.numerator.leading_coefficient() > 0 else -1)
-
-    def key(self) -> tuple[Any, ...]:
-        """Return a hashable form; equal elements have equal keys, whatever the context's size."""
-
-        def terms(poly: Any) -> Any:
-            if poly is None:
-                return None
-            return frozenset((_strip(e), str(c)) for e, c in poly.to_dict().items())
-
-        return terms(self.numerator), terms(self.denominator)
-
-    def derivative(self, name: str) -> Element:
-        """Return the partial derivative by a symbol, for elements free of kernels.
+    def multiply(self, a: Any, b: Any) -> Any:
+        """Return a product, refusing one that is too large to take.
 
         Raises:
-            UnreadableError: A kernel occurs.
+            BudgetError: The product would take too long or too much memory.
         """
-        index = self.ring.names[name]
-        if any(self.involves(kernel) for kernel in self.ring.kernels):
-            raise UnreadableError("derivative of an element with kernels; differentiate the loss")
-        numerator, denominator = self._parts()
-        variable = f"g{index}"
-        if denominator is None:
-            return Element(self.ring, numerator.derivative(variable))
-        top = numerator.derivative(variable) * denominator
-        top = top - numerator * denominator.derivative(variable)
-        return Element.fraction(self.ring, top, denominator * denominator)
+        self.deadline.check()
+        pairs = len(a) * len(b)
+        if pairs > _CHEAP_PAIRS:
+            self._afford(f"a product of {len(a)} by {len(b)} terms", pairs, [(a, 1), (b, 1)])
+        return a * b
 
-    def __eq__(self, other: object) -> bool:
-        try:
-            return (self - self.ring.coerce(other)).is_zero()
-        except TypeError:
-            return NotImplemented
+    def power(self, a: Any, n: int) -> Any:
+        """Return a power, refusing one that is too large to take.
 
-    __hash__ = None  # type: ignore[assignment]
+        Raises:
+            BudgetError: The power would take too long or too much memory.
+        """
+        self.deadline.check()
+        if len(a) > 1 and n > 1:
+            terms = math.comb(len(a) + n - 1, n)
+            if terms > _CHEAP_PAIRS // 10:
+                terms = min(terms, _dense_terms([(a, n)]))
+                self._afford(f"power {n} of {len(a)} terms", terms * len(a), [(a, n)])
+        return a**n
 
-    def __repr__(self) -> str:
-        below = "" if self.denominator is None else f" / ({self.denominator})"
-        return f"Element({self.numerator}{below})"
+    def _afford(self, what: str, pairs: int, factors: list[tuple[Any, int]]) -> None:
+        terms = min(pairs, _dense_terms(factors))
+        if pairs > _PAIR_LIMIT or terms > _TERM_LIMIT:
+            raise BudgetError(f"{what} is more than exact expansion can take; take smaller sizes")
+        if pairs > self.deadline.remaining() * _PAIRS_PER_SECOND:
+            raise BudgetError(
+                f"{what} does not fit into the time limit; allow more time or take smaller sizes"
+            )
+
+    def cancel(self, a: Any, b: Any) -> tuple[Any, Any]:
+        """Return two polynomials divided by their greatest common divisor.
+
+        Very large ones are left as they are: lowest terms save room but decide nothing.
+        """
+        if a.is_constant() or b.is_constant() or len(a) * len(b) > _GCD_LIMIT**2:
+            return a, b
+        common = a.gcd(b)
+        return (a, b) if common.is_constant() else (a / common, b / common)
 
 
-def _strip(exponents: tuple[int, ...]) -> tuple[int, ...]:
-    end = len(exponents)
-    while end and not exponents[end - 1]:
-        end -= 1
-    return tuple(int(e) for e in exponents[:end])
+def _dense_terms(factors: list[tuple[Any, int]]) -> int:
+    """Return how many monomials a product of powers can have, by its degrees alone."""
+    degrees = [0] * factors[0][0].context().nvars()
+    total = 0
+    for poly, n in factors:
+        total += n * max(poly.total_degree(), 0)
+        degrees = [d + n * max(e, 0) for d, e in zip(degrees, poly.degrees(), strict=True)]
+    used = sum(d > 0 for d in degrees)
+    return min(math.prod(d + 1 for d in degrees), math.comb(used + total, used))

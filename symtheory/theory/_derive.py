@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import jax
+import jax.flatten_util
 import numpy as np
 import sympy
 from flint import arb

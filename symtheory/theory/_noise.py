@@ -91,8 +91,11 @@ class SampledNoise:
 
     @functools.cached_property
     def _pool(self) -> Any:
-        draw = self.model.require_bound().sample(jax.random.key(self.seed), (self.samples,))
-        return jax.tree.map(np.asarray, draw)
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+            draw = self.model.require_bound().sample(
+                jax.random.key(self.seed), (self.samples,), jnp.float64
+            )
+            return jax.tree.map(np.asarray, draw)
 
     def _per_sample(self, params: Any) -> tuple[Any, Any]:
         """Return per-sample gradients and their mean."""

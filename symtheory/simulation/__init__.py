@@ -1,0 +1,13 @@
+"""Ensembles of SGD, its stochastic differential equation and gradient flow.
+
+Independent of `symtheory.theory` and `symtheory.symmetry`: the two are compared, never shared.
+"""
+
+from symtheory.simulation._flow import GradientFlow as GradientFlow
+from symtheory.simulation._run import Divergence as Divergence
+from symtheory.simulation._run import Run as Run
+from symtheory.simulation._sde import SDE as SDE
+from symtheory.simulation._sgd import SGD as SGD
+from symtheory.simulation._simulate import simulate as simulate
+
+__all__ = ["SDE", "SGD", "Divergence", "GradientFlow", "Run", "simulate"]
