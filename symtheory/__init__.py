@@ -1,1 +1,110 @@
-"""symtheory."""
+"""symtheory: derive, prove and simulate what parameter symmetries and SGD noise do to a loss.
+
+Write the per-sample loss once, as an ordinary JAX function. The package reads that same function
+in several ways and tells which symmetries it has, what SGD noise does along them in closed form,
+where the noise equilibrium is, and whether a simulation agrees.
+
+>>> import symtheory as st
+>>> model = st.Model(loss=lambda p, z: (p["u"] * p["w"] * z["x"] - z["y"]) ** 2,
+...                  params={"u": (), "w": ()}, random={"x": st.Normal(()), "y": st.Normal(())})
+>>> rescaling = st.Exponential(lambda p: {"u": p["u"], "w": -p["w"]}, name="rescaling")
+>>> str(st.verify(model, rescaling).status)
+'proved'
+>>> st.derive(model, rescaling).charge.sympy()
+u**2 - w**2
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "Affine": "symmetry",
+    "Empirical": "data",
+    "Equilibrium": "theory",
+    "Expression": "theory",
+    "Exponential": "symmetry",
+    "Family": "symmetry",
+    "GradientFlow": "simulation",
+    "InputError": "errors",
+    "Law": "theory",
+    "Matrix": "symmetry",
+    "Model": "model",
+    "Normal": "data",
+    "Rademacher": "data",
+    "Run": "simulation",
+    "SDE": "simulation",
+    "SGD": "simulation",
+    "Status": "verdict",
+    "SymmetricMatrix": "symmetry",
+    "SymtheoryError": "errors",
+    "Uniform": "data",
+    "UnreadableError": "errors",
+    "Vector": "symmetry",
+    "Verdict": "verdict",
+    "cite": "references",
+    "compare": "comparison",
+    "derive": "theory",
+    "equivalence": "comparison",
+    "trend": "comparison",
+    "mean_over_replicas": "comparison",
+    "predict": "comparison",
+    "simulate": "simulation",
+    "verify": "symmetry",
+}
+_ROOMS = ("zoo",)
+
+__all__ = sorted([*_HOMES, *_ROOMS])
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: importing the package must not import jax or sympy.
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"symtheory.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _ROOMS:
+        return importlib.import_module(f"symtheory.{name}")
+    raise AttributeError(f"module 'symtheory' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+if TYPE_CHECKING:
+    from symtheory import zoo as zoo
+    from symtheory.comparison import compare as compare
+    from symtheory.comparison import equivalence as equivalence
+    from symtheory.comparison import trend as trend
+    from symtheory.comparison import mean_over_replicas as mean_over_replicas
+    from symtheory.comparison import predict as predict
+    from symtheory.data import Empirical as Empirical
+    from symtheory.data import Normal as Normal
+    from symtheory.data import Rademacher as Rademacher
+    from symtheory.data import Uniform as Uniform
+    from symtheory.errors import InputError as InputError
+    from symtheory.errors import SymtheoryError as SymtheoryError
+    from symtheory.errors import UnreadableError as UnreadableError
+    from symtheory.model import Model as Model
+    from symtheory.references import cite as cite
+    from symtheory.simulation import SDE as SDE
+    from symtheory.simulation import SGD as SGD
+    from symtheory.simulation import GradientFlow as GradientFlow
+    from symtheory.simulation import Run as Run
+    from symtheory.simulation import simulate as simulate
+    from symtheory.symmetry import Affine as Affine
+    from symtheory.symmetry import Exponential as Exponential
+    from symtheory.symmetry import Family as Family
+    from symtheory.symmetry import Matrix as Matrix
+    from symtheory.symmetry import SymmetricMatrix as SymmetricMatrix
+    from symtheory.symmetry import Vector as Vector
+    from symtheory.symmetry import verify as verify
+    from symtheory.theory import Equilibrium as Equilibrium
+    from symtheory.theory import Expression as Expression
+    from symtheory.theory import Law as Law
+    from symtheory.theory import derive as derive
+    from symtheory.verdict import Status as Status
+    from symtheory.verdict import Verdict as Verdict

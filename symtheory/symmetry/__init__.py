@@ -10,3 +10,4 @@ from symtheory.symmetry._symmetry import Affine as Affine
 from symtheory.symmetry._symmetry import Exponential as Exponential
 from symtheory.symmetry._verify import exact_arguments as exact_arguments
 from symtheory.symmetry._verify import verify as verify
+from symtheory.symmetry._search import search_symmetric as search_symmetric

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from fractions import Fraction
 from typing import Any
 
 import jax
 import jax.flatten_util
+import jax.numpy as jnp
 import numpy as np
 import sympy
 from flint import arb
@@ -15,7 +17,7 @@ from flint import arb
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.exact import rational_array
 from symtheory.model import Model
-from symtheory.readings import Deadline, Element, Ring, Symbols, as_fmpq, ball
+from symtheory.readings import NO_DEADLINE, Deadline, Element, Ring, Symbols, as_fmpq, ball
 from symtheory.symmetry import Affine, Exponential, Generator, read_generator, verify
 from symtheory.theory._equilibrium import Equilibrium, closed_form
 from symtheory.theory._expression import Expression, Formal, Term
@@ -76,7 +78,7 @@ def derive(
     if not proof.status.holds:
         return Law(model, symmetry, name, conjunction(f"law of {name}", [proof], how=proof.how))
     deadline = Deadline(seconds)
-    symbols = Symbols(Ring(deadline=deadline))
+    symbols = Symbols(Ring())
     generator = read_generator(model, symmetry, symbols)
     if generator.shift:
         return _linear_law(model, symmetry, name, generator, proof)
@@ -87,6 +89,8 @@ def derive(
             none = Verdict(Status.NOT_APPLICABLE, f"{name} has a charge", how=how)
             return Law(model, symmetry, name, none)
         part = derive(model, symmetric, seconds=seconds, seed=seed)
+        if part.status is Status.INCONCLUSIVE:
+            return dataclasses.replace(part, name=name)
         if part.charge is None:
             how = "its symmetric part is not itself a symmetry, so it has no charge"
             none = Verdict(Status.NOT_APPLICABLE, f"{name} has a charge", how=how, parts=part.steps)
@@ -108,12 +112,14 @@ def _quadratic_law(
     settings = settings_symbols(_user_names(model, symmetry))
     eta, size, gamma, beta, _ = settings.values()
     charge = layout.components(quadratic_form(generator.matrix, generator.theta, symbols.ring))
-    gradient_noise, reason = _exact_noise(model, symbols, deadline)
+    matrix, member = _distinguished(generator, layout)
+    spaces = spectrum(numeric_entries(matrix))
+    exact, reason = _exact_moments(model, symbols, generator, spaces or [], deadline)
     trace: list[Element] | Formal
-    if gradient_noise is not None:
-        trace = layout.components(gradient_noise.trace(generator.matrix))
-        gradient = layout.components(gradient_noise.drift_term(generator.matrix))
-        noise: Any = ExactNoise(model, gradient_noise, trace, gradient)
+    if exact is not None:
+        trace = layout.components(exact.trace)
+        gradient = layout.components(exact.drift_term)
+        noise: Any = ExactNoise(model, exact.noise, trace, gradient)
         moments = Verdict(
             Status.PROVED, "Tr[Sigma A] in closed form", how="Isserlis' theorem, exact arithmetic"
         )
@@ -149,22 +155,47 @@ def _quadratic_law(
             )
         ),
         momentum_drift=make((trace_term((eta / (1 - beta)) ** 2 / size),)),
-        equilibrium=_equilibrium(drift, generator, gradient_noise, make, model),
+        equilibrium=_equilibrium(
+            drift, generator, spaces, member, None if exact is None else exact.by_space, model
+        ),
         noise=noise,
         layout=layout,
     )
 
 
-def _exact_noise(
-    model: Model, symbols: Symbols, deadline: Deadline
-) -> tuple[GradientNoise | None, str]:
+@dataclasses.dataclass(frozen=True)
+class _ExactMoments:
+    noise: GradientNoise
+    trace: Element
+    drift_term: Element
+    by_space: list[Element]
+
+
+def _exact_moments(
+    model: Model,
+    symbols: Symbols,
+    generator: Generator,
+    spaces: list[Eigenspace],
+    deadline: Deadline,
+) -> tuple[_ExactMoments | None, str]:
     """Return exact moments, or None and why there are none."""
     if model.dimension > _EXACT_LIMIT:
         return None, f"{model.dimension} parameters are too many to expand"
+    ring = symbols.ring
+    ring.deadline = deadline
     try:
-        return read_gradient_noise(model, symbols, deadline), ""
+        noise = read_gradient_noise(model, symbols, deadline)
+        trace, drift_term = noise.trace(generator.matrix), noise.drift_term(generator.matrix)
+        by_space = [noise.trace(_projection(space, ring)) for space in spaces]
+        return _ExactMoments(noise, trace, drift_term, by_space), ""
     except (UnreadableError, BudgetError) as error:
         return None, str(error)
+    finally:
+        ring.deadline = NO_DEADLINE
+
+
+def _projection(space: Eigenspace, ring: Ring) -> dict[tuple[int, int], Element]:
+    return {place: ring.constant(as_fmpq(value)) for place, value in space.projection.items()}
 
 
 def _user_names(model: Model, symmetry: Exponential) -> list[str]:
@@ -177,20 +208,16 @@ def _user_names(model: Model, symmetry: Exponential) -> list[str]:
 def _equilibrium(
     drift: Expression,
     generator: Generator,
-    noise: GradientNoise | None,
-    make: Any,
+    spectral: list[Eigenspace] | None,
+    member: str,
+    noises: list[Element] | None,
     model: Model,
 ) -> Equilibrium:
-    matrix, member = _distinguished(generator, drift.layout)
-    spaces = spectrum(numeric_entries(matrix)) or []
+    """Return the equilibrium; `spectral` is None where an eigenvalue is irrational."""
+    spaces = spectral or []
     rates = tuple(space.value for space in spaces)
     ring = generator.symbols.ring
-
-    def form(space: Eigenspace) -> dict[tuple[int, int], Element]:
-        return {place: ring.constant(value) for place, value in space.projection.items()}
-
-    squares = [quadratic_form(form(space), generator.theta, ring) for space in spaces]
-    noises = None if noise is None else [noise.trace(form(space)) for space in spaces]
+    squares = [quadratic_form(_projection(s, ring), generator.theta, ring) for s in spaces]
     zero = [False] * len(spaces) if noises is None else [s.is_zero() for s in noises]
     solution, roles, fixed = closed_form(rates, drift.settings, zero)
     where = {}
@@ -207,7 +234,12 @@ def _equilibrium(
         where[symbol] = scalar
 
     def evaluate(params: Any, values: Any) -> tuple[list[arb], list[arb]] | None:
-        if noises is None or not spaces:
+        if spectral is None:
+            raise InputError(
+                "the generator has irrational eigenvalues, so the equilibrium on its orbit is not "
+                "certified; use law.noether_flow(...) for a numerical one"
+            )
+        if noises is None:
             return None
         balls = _point(model, generator.symbols, params, values)
         return [enclose(e, balls) for e in squares], [enclose(e, balls) for e in noises]
@@ -217,7 +249,7 @@ def _equilibrium(
         member=member,
         solution=solution,
         where=where,
-        kind=_kind(rates, zero, noises is not None),
+        kind="unknown" if spectral is None else _kind(rates, zero, noises is not None),
         rates=rates,
         evaluate=evaluate,
         fixed_charge=fixed,
@@ -262,9 +294,10 @@ def _distinguished(
 def _point(model: Model, symbols: Symbols, params: Any, values: Any) -> dict[str, arb]:
     """Return balls for all symbols at the simplest rationals that round to the given numbers."""
     arrays: dict[tuple[str, str], np.ndarray] = {}
-    for name, leaf in zip(model.leaves, jax.tree.leaves(params), strict=True):
+    leaves = jax.tree.leaves(model.check_params(params))
+    for name, leaf in zip(model.leaves, leaves, strict=True):
         arrays["param", name] = rational_array(leaf)
-    for name, value in {**model.values, **values}.items():
+    for name, value in model.bind(**values).values.items():
         arrays["constant", name] = arrays["moment", name] = rational_array(value)
     out = {}
     for text, label in symbols.labels.items():
@@ -297,7 +330,7 @@ def _symmetric_part(
 
     def action(params: Any) -> Any:
         flat, back = jax.flatten_util.ravel_pytree(params)
-        return back(dense @ flat)
+        return back(jnp.asarray(dense, flat.dtype) @ flat)
 
     return Exponential(action, name=f"symmetric part of {symmetry.name or 'the generator'}")
 
@@ -324,11 +357,9 @@ def _linear_law(
         pairs = zip(
             jax.tree.leaves(symmetry.tangent(zero, {})), jax.tree.leaves(params), strict=True
         )
-        return sum((b * leaf).sum() for b, leaf in pairs)[None]
+        return jnp.asarray(sum((b * leaf).sum() for b, leaf in pairs))[None]
 
-    make = functools.partial(
-        Expression, symbols=symbols, layout=Layout(), settings=settings
-    )
+    make = functools.partial(Expression, symbols=symbols, layout=Layout(), settings=settings)
     how = "g . b = 0 for every sample, so a step changes b . theta by weight decay alone"
     step = Verdict(Status.PROVED, "C' = (1 - 2 eta gamma) C exactly", how=how)
     return Law(

@@ -48,10 +48,12 @@ class Equilibrium:
     Attributes:
         condition: The drift, a scalar or a matrix; the equilibrium is where it vanishes.
         member: Which member of the family the solution is for ("" without a family).
-        solution: lambda* in the symbols s_+, s_-, c_+, c_- (or None: no closed form).
+        solution: lambda* in the symbols s_+, s_-, c_+, c_- (or None: no closed form); without
+            the symbol gamma in it, it is the one at gamma = 0.
         where: What those symbols stand for.
         kind: What happens without weight decay: "finite", "+infinity", "-infinity" or
-            "everywhere" (no noise along the symmetry); "unknown" if the noise stays formal.
+            "everywhere" (no noise along the symmetry); "unknown" if both signs occur and the
+            noise stays formal, or if an eigenvalue is irrational.
         rates: The eigenvalues mu_k of the generator.
         evaluate: (params, values) -> balls of (c_k), (s_k) at that point, or None.
         fixed_charge: The charge at the equilibrium of the exact discrete law, where grad L = 0,
@@ -79,8 +81,11 @@ class Equilibrium:
         """Return the solution where there is a closed form, else the condition."""
         if self.solution is None:
             return f"{self.condition.latex()} = 0"
+        notes = ["B = I"] if self.member == "identity" else ["a = 1"] if self.member else []
+        if self.condition.settings["weight_decay"] not in self.solution.free_symbols:
+            notes.append(r"\gamma = 0")
         text = f"\\lambda^{{*}} = {sympy.latex(self.solution)}"
-        return f"{text}\\quad (B = I)" if self.member else text
+        return rf"{text}\quad ({', '.join(notes)})" if notes else text
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.latex()}$"
@@ -104,8 +109,10 @@ class Equilibrium:
             **values: Constants and covariances the model leaves unbound.
 
         Raises:
-            InputError: The noise of this law is not exact, so nothing can be certified.
+            InputError: The noise of this law is not exact, so nothing can be certified; or a
+                parameter, value or setting is not one.
         """
+        _check_settings(learning_rate, batch_size, weight_decay)
         with precision(_BITS):
             numbers = self.evaluate(params, values)
             if numbers is None:
@@ -118,9 +125,18 @@ class Equilibrium:
                 self.rates,
                 squares,
                 noises,
-                rational(learning_rate) / batch_size,
+                rational(learning_rate) / rational(batch_size),
                 rational(weight_decay),
             )
+
+
+def _check_settings(learning_rate: float, batch_size: int, weight_decay: float) -> None:
+    if not learning_rate >= 0:
+        raise InputError(f"learning_rate must not be negative, got {learning_rate!r}")
+    if not batch_size >= 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size!r}")
+    if not weight_decay >= 0:
+        raise InputError(f"weight_decay must not be negative, got {weight_decay!r}")
 
 
 def closed_form(
@@ -135,9 +151,7 @@ def closed_form(
         settings: Symbols of the optimizer's settings.
         zero: For every rate, whether its noise vanishes identically.
     """
-    symbols = {
-        role: sympy.Symbol(role, nonnegative=True) for role in ("s_+", "s_-", "c_+", "c_-")
-    }
+    symbols = {role: sympy.Symbol(role, nonnegative=True) for role in ("s_+", "s_-", "c_+", "c_-")}
     eta, gamma = settings["learning_rate"], settings["weight_decay"]
     temperature = eta / settings["batch_size"]
     if len(rates) == 1:
@@ -192,6 +206,10 @@ def certify(
     # Terms of G that push lambda down and grow with it, and those that push it up and shrink.
     up = [(mu, 4 * gamma * c if mu > 0 else t * s) for mu, c, s in spaces]
     down = [(mu, t * s if mu > 0 else 4 * gamma * c) for mu, c, s in spaces]
+    if any(v < 0 for _, v in (*up, *down)):
+        how = "a square or a noise is negative: a covariance is not positive semidefinite"
+        wrong = Verdict(Status.INCONCLUSIVE, claim, how=how, reference=_REFERENCE)
+        return EquilibriumPoint(float("nan"), None, float("nan"), wrong)
     lowers, raises = any(v > 0 for _, v in up), any(v > 0 for _, v in down)
     undecided = any(v.contains(0) and not v.is_zero() for _, v in (*up, *down))
 
@@ -233,9 +251,7 @@ def certify(
                 "unique because every term of G decreases"
             )
             verdict = Verdict(Status.PROVED, claim, how=how, reference=_REFERENCE)
-            return EquilibriumPoint(
-                float(guess), (low, high), float(charge(guess).mid()), verdict
-            )
+            return EquilibriumPoint(float(guess), (low, high), float(charge(guess).mid()), verdict)
         width *= 2
     how = f"no sign change of G could be enclosed around {float(guess):.6g}"
     verdict = Verdict(Status.INCONCLUSIVE, claim, how=how, reference=_REFERENCE)
@@ -247,6 +263,7 @@ def _float_root(
     down: Sequence[tuple[Fraction, arb]],
 ) -> Fraction:
     """Return an approximate root by bisection on the logarithms of both sides."""
+
     def log_sum(terms: Sequence[tuple[Fraction, arb]], flow: float, sign: int) -> float:
         parts = [
             np.log(float(abs(mu))) + float(v.log().mid()) + sign * 2 * float(abs(mu)) * flow

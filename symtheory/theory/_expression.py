@@ -12,6 +12,18 @@ from symtheory.readings import Element, Symbols
 from symtheory.theory._layout import Layout
 
 
+_ESCAPES = {c: f"\\{c}" for c in "{}$&#%_ "} | {
+    "\\": r"\backslash ", "~": r"\sim ", "^": r"\wedge ",
+}  # fmt: skip
+
+
+def _shown(name: str) -> str | None:
+    """Return the LaTeX of a name that LaTeX would misread, None if it can print it as it is."""
+    if not set(name) & (_ESCAPES.keys() - {"_"}):
+        return None
+    return rf"\mathrm{{{''.join(_ESCAPES.get(c, c) for c in name)}}}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Formal:
     """An expectation left as it stands: its text, LaTeX, and number of components."""
@@ -84,12 +96,18 @@ class Expression:
 
     def latex(self) -> str:
         """Return the LaTeX of the closed form."""
+        expression = self.sympy()
         names = {
+            symbol: shown
+            for symbol in expression.free_symbols
+            if (shown := _shown(symbol.name)) is not None
+        }
+        names |= {
             sympy.Symbol(term.body.name, real=True): term.body.latex
             for term in self.terms
             if isinstance(term.body, Formal)
         }
-        text = sympy.latex(self.sympy(), symbol_names=names)
+        text = sympy.latex(expression, symbol_names=names)
         for term in self.terms:
             if isinstance(term.body, Formal) and self.layout.texts:
                 text = text.replace(sympy.latex(sympy.Symbol(term.body.name)), term.body.latex)
@@ -129,7 +147,7 @@ class Expression:
             if missing:
                 raise TypeError(f"this expression also needs {', '.join(missing)}")
             numbers = [values.get(name, 0.0) if name in needed else 1.0 for name in self.settings]
-            arrays = {k: v for k, v in values.items() if k not in self.settings}
+            arrays = {k: v for k, v in values.items() if k not in needed}
             total = sum(
                 factor(*numbers) * term.numbers(params, arrays)
                 for factor, term in zip(factors, self.terms, strict=True)

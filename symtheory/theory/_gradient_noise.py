@@ -9,7 +9,15 @@ import jax
 import numpy as np
 
 from symtheory.model import Model
-from symtheory.readings import NO_DEADLINE, Deadline, Element, Polynomials, Ring, Symbols, read_function
+from symtheory.readings import (
+    NO_DEADLINE,
+    Deadline,
+    Element,
+    Polynomials,
+    Ring,
+    Symbols,
+    read_function,
+)
 from symtheory.symmetry import exact_arguments
 from symtheory.theory._moments import Moments, Split
 

@@ -21,7 +21,9 @@ def identity_steps(generator: Generator) -> list[Verdict]:
     """
     return [
         _identity("A = A^T", 0 if generator.is_symmetric else 1),
-        _identity("C(a theta - eta g) = a^2 C - 2 a eta g.A theta + eta^2 g^T A g", _step(generator)),
+        _identity(
+            "C(a theta - eta g) = a^2 C - 2 a eta g.A theta + eta^2 g^T A g", _step(generator)
+        ),
         _identity("E[g_B^T A g_B] = grad L^T A grad L + Tr[Sigma A]/S", _batch()),
         _identity("grad C = 2 A theta and Hess C = 2 A", _derivatives(generator)),
         Verdict(

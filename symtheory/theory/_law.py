@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,11 @@ class Law:
         C' = (1 - 2 eta gamma)^2 C + eta^2 g_B^T A g_B can be checked along a path.
         """
         self._require("observed")
+        return dict(self._observables)
 
+    # Kept, so that simulations of the same law find their compiled program again.
+    @functools.cached_property
+    def _observables(self) -> dict[str, Callable[..., Any]]:
         def charge(params: Any) -> Any:
             return quadratic(self.symmetry, self.layout, params)
 

@@ -13,7 +13,6 @@ from symtheory.errors import UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Element, Symbols
 
-
 Powers = tuple[int, ...]
 Split = dict[Powers, Element]
 
@@ -47,7 +46,8 @@ class Moments:
             self._laws.append((law, indices))
             for array_name, shape in law.arrays.items():
                 self._arrays[array_name] = shape
-                self._symmetric[array_name] = array_name == getattr(law, "cov", None)
+                cov = getattr(law, "cov", None)
+                self._symmetric[array_name] = isinstance(cov, str) and cov == array_name
         self._order = [i for _, indices in self._laws for i in indices]
         self._random = frozenset(i for _, indices in self._laws for i in indices)
         self._cache: dict[tuple[int, ...], Any] = {}
@@ -108,14 +108,14 @@ class Moments:
         if element.denominator is not None and self._occurs(element.denominator):
             raise UnreadableError("the sample occurs in a denominator")
         for index, kernel in self.ring.kernels.items():
-            if element.involves(index) and self._depends(kernel.argument):
+            if _involves(element, index) and self._depends(kernel.argument):
                 raise UnreadableError(f"the sample occurs inside {kernel.function}")
 
     def _depends(self, element: Element) -> bool:
         if self._occurs(element.numerator) or self._occurs(element.denominator):
             return True
         return any(
-            element.involves(index) and self._depends(kernel.argument)
+            _involves(element, index) and self._depends(kernel.argument)
             for index, kernel in self.ring.kernels.items()
         )
 
@@ -124,3 +124,10 @@ class Moments:
             return False
         degrees = poly.degrees()
         return any(i < len(degrees) and degrees[i] for i in self._random)
+
+
+def _involves(element: Element, index: int) -> bool:
+    """Tell whether a generator occurs above or below the fraction line."""
+    polys = (element.numerator, element.denominator)
+    degrees = [() if poly is None else poly.degrees() for poly in polys]
+    return any(index < len(degree) and degree[index] > 0 for degree in degrees)

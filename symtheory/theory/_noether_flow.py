@@ -98,10 +98,10 @@ def noether_flow(
             lambda _, y: np.asarray(fast(y)),
             (0.0, float(times[-1]) or 1e-12),
             np.asarray(flat),
-            method="LSODA",
+            method="LSODA" if noise.smooth else "RK23",
             t_eval=times,
-            rtol=1e-8,
-            atol=1e-10,
+            rtol=1e-8 if noise.smooth else 1e-4,
+            atol=1e-10 if noise.smooth else 1e-6,
         )
         if not solution.success or solution.y.shape[1] != len(times):
             raise InputError(

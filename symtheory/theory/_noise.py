@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,12 @@ Values = Mapping[str, Any]
 
 
 class Noise(Protocol):
-    """What the laws need of the gradient noise, as JAX functions; K counts the components."""
+    """What the laws need of the gradient noise, as JAX functions; K counts the components.
+
+    `smooth` tells an integrator whether tight tolerances make sense.
+    """
+
+    smooth: ClassVar[bool]
 
     def traces(self, params: Any, values: Values) -> Any:
         """Return Tr[Sigma A_k], shape (K,)."""
@@ -41,6 +46,8 @@ class Noise(Protocol):
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExactNoise:
     """Exact moments, lowered to JAX."""
+
+    smooth: ClassVar[bool] = True
 
     model: Model
     noise: GradientNoise
@@ -82,6 +89,8 @@ class ExactNoise:
 @dataclasses.dataclass(frozen=True, eq=False)
 class SampledNoise:
     """Averages over a fixed pool of samples, where the loss is not polynomial in the sample."""
+
+    smooth: ClassVar[bool] = False
 
     model: Model
     symmetry: Exponential

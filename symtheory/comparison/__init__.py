@@ -1,0 +1,24 @@
+"""Theory against simulation: estimates with standard errors, equivalence tests, verdicts."""
+
+from symtheory.comparison._compare import FinalCharge as FinalCharge
+from symtheory.comparison._compare import Prediction as Prediction
+from symtheory.comparison._compare import compare as compare
+from symtheory.comparison._compare import diagonal_weights as diagonal_weights
+from symtheory.comparison._compare import final_charges as final_charges
+from symtheory.comparison._compare import measured_charge as measured_charge
+from symtheory.comparison._compare import predict as predict
+from symtheory.comparison._equivalence import equivalence as equivalence
+from symtheory.comparison._estimates import Estimate as Estimate
+from symtheory.comparison._estimates import difference as difference
+from symtheory.comparison._estimates import linear_combination as linear_combination
+from symtheory.comparison._estimates import mean_over_replicas as mean_over_replicas
+from symtheory.comparison._estimates import ratio as ratio
+from symtheory.comparison._estimates import tail_average as tail_average
+from symtheory.comparison._experiment import Experiment as Experiment
+from symtheory.comparison._experiment import Plan as Plan
+from symtheory.comparison._experiment import experiment as experiment
+from symtheory.comparison._experiment import plan as plan
+from symtheory.comparison._experiment import starting_points as starting_points
+from symtheory.comparison._trend import Trend as Trend
+from symtheory.comparison._trend import trend as trend
+from symtheory.comparison._verdicts import diverged_verdict as diverged_verdict

@@ -1,0 +1,244 @@
+"""Law against run: does the measured charge follow the predicted Noether flow?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from symtheory.comparison._equivalence import equivalence
+from symtheory.comparison._estimates import Estimate, mean_over_replicas
+from symtheory.comparison._verdicts import diverged_verdict
+from symtheory.errors import InputError
+from symtheory.simulation import SDE, SGD, GradientFlow, Run
+from symtheory.theory import Flow, Law
+from symtheory.verdict import Verdict, conjunction
+
+_REFERENCE = "arXiv 2402.07193, charge law and noise equilibrium"
+_STARTS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The charge that a law predicts for a run, at its records and at its end.
+
+    Attributes:
+        times: Times of the records and of the end, shape (n,).
+        charges: Predicted charges by component, shape (n, K).
+        scales: Their natural size |theta| |A_k theta|, shape (n, K).
+        flows: The flow from every distinct start.
+    """
+
+    times: np.ndarray
+    charges: np.ndarray
+    scales: np.ndarray
+    flows: tuple[Flow, ...]
+
+
+def predict(law: Law, run: Run, *, temperature: float | None = None) -> Prediction:
+    """Integrate the Noether flow of a law for the settings and starting points of a run.
+
+    Args:
+        law: The law.
+        run: The run; only its settings and initial parameters are used, nothing measured.
+        temperature: Another temperature than the run's, to see it refuted.
+
+    Raises:
+        InputError: The run starts from more than 16 different points, or its model has not the
+            shapes of the law's.
+    """
+    if run.model.leaves != law.model.leaves:
+        raise InputError(
+            f"the run is of {run.model.name} with shapes {run.model.leaves}, the law of "
+            f"{law.model.name} with {law.model.leaves}; derive the law at the same sizes"
+        )
+    dynamics = run.dynamics
+    settings = _flow_settings(dynamics)
+    if temperature is not None:
+        settings["temperature"] = temperature
+    times = np.append(run.times, run.completed * dynamics.time_per_step)
+    starts, counts = _distinct(run.initial, run.replicas)
+    values = {n: v for n, v in run.model.values.items() if n in law.model.unbound}
+    flows = tuple(law.noether_flow(start, times, **settings, **values) for start in starts)
+    weights = np.array(counts) / sum(counts)
+    return Prediction(
+        times,
+        sum(w * flow.charges for w, flow in zip(weights, flows, strict=True)),
+        sum(w * flow.scales for w, flow in zip(weights, flows, strict=True)),
+        flows,
+    )
+
+
+def _flow_settings(dynamics: Any) -> dict[str, float]:
+    if isinstance(dynamics, SGD):
+        # With momentum the charge follows plain SGD at the rate eta/(1 - beta).
+        return {
+            "temperature": dynamics.time_per_step / dynamics.batch_size,
+            "learning_rate": 0.0 if dynamics.momentum else dynamics.learning_rate,
+            "weight_decay": dynamics.weight_decay,
+        }
+    if isinstance(dynamics, SDE):
+        return {"temperature": dynamics.temperature, "weight_decay": dynamics.weight_decay}
+    if isinstance(dynamics, GradientFlow):
+        return {"temperature": 0.0, "weight_decay": dynamics.weight_decay}
+    raise InputError(f"there is no law for the dynamics {dynamics!r}; use SGD, SDE or GradientFlow")
+
+
+def _distinct(initial: Any, replicas: int) -> tuple[list[Any], list[int]]:
+    """Return the distinct starting points and how many replicas have each."""
+    leaves, tree = jax.tree.flatten(initial)
+    rows = np.concatenate([np.asarray(leaf).reshape(replicas, -1) for leaf in leaves], axis=1)
+    _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
+    if len(first) > _STARTS:
+        raise InputError(
+            f"the run starts from {len(first)} different points; compare at most {_STARTS} at a "
+            "time"
+        )
+    starts = [jax.tree.unflatten(tree, [np.asarray(leaf)[i] for leaf in leaves]) for i in first]
+    return starts, list(counts)
+
+
+def measured_charge(run: Run) -> np.ndarray:
+    """Return the recorded charges, shape (replicas, records, K).
+
+    Raises:
+        InputError: The run did not observe the law.
+    """
+    if "charge" not in run.observables:
+        raise InputError(
+            "the run did not record the charge; simulate with observe=law (recorded: "
+            f"{', '.join(run.observables) or 'nothing'})"
+        )
+    charge = np.asarray(run.observables["charge"], dtype=float)
+    return charge.reshape(*charge.shape[:2], -1)
+
+
+def compare(
+    law: Law,
+    run: Run,
+    *,
+    margin: float = 0.05,
+    confidence: float = 0.99,
+    temperature: float | None = None,
+) -> Verdict:
+    """Decide whether the measured charge is equivalent to the predicted one.
+
+    The mean charge over replicas is compared with the Noether flow from the same start at a
+    quarter and at half of the run, and averaged over its last quarter (prediction and measurement
+    alike). Every component k must be equivalent: its confidence interval, at a level shared out
+    over all comparisons, inside predicted +- margin * |theta| |A_k theta|.
+
+    Args:
+        law: The law.
+        run: A run that observed it.
+        margin: Half-width of the equivalence interval relative to |theta| |A_k theta|.
+        confidence: Joint confidence of all intervals.
+        temperature: Predict with another temperature than the run's (a control).
+
+    Returns:
+        A `Verdict`: `supported`, `refuted` or `inconclusive`, with one part per comparison.
+
+    Raises:
+        InputError: The law has no charge, or the run did not observe it.
+
+    Source: arXiv 2402.07193.
+    """
+    claim = f"the mean charge of {law.name} follows the Noether flow"
+    if run.diverged:
+        return diverged_verdict(run)
+    charge = measured_charge(run)
+    prediction = predict(law, run, temperature=temperature)
+    records = charge.shape[1]
+    last = slice(3 * records // 4, records)
+    windows = {"1/4": slice(records // 4, records // 4 + 1)}
+    windows |= {"1/2": slice(records // 2, records // 2 + 1), "the last quarter": last}
+    components = charge.shape[2]
+    level = 1 - (1 - confidence) / (len(windows) * components)
+    parts = []
+    for name, window in windows.items():
+        for k in range(components):
+            estimate = mean_over_replicas(charge[:, window, k].mean(axis=1))
+            scale = float(prediction.scales[:-1][window, k].mean())
+            label = f"charge {k + 1}" if components > 1 else "charge"
+            parts.append(
+                equivalence(
+                    f"{label} at {name} of the run",
+                    float(prediction.charges[:-1][window, k].mean()),
+                    estimate,
+                    margin * scale,
+                    confidence=level,
+                )
+            )
+    how = (
+        f"{run.replicas} replicas, {run.completed} steps; intervals at joint confidence "
+        f"{confidence:g} against +-{margin:.0%} of |theta| |A theta|"
+    )
+    return conjunction(claim, parts, how=how, reference=_REFERENCE)
+
+
+@dataclasses.dataclass(frozen=True)
+class FinalCharge:
+    """One component of the charge in the last quarter of a run: predicted and measured."""
+
+    predicted: float
+    measured: Estimate
+    scale: float
+
+
+def final_charges(law: Law, run: Run, prediction: Prediction | None = None) -> list[FinalCharge]:
+    """Return predicted and measured charges averaged over the last quarter of a run."""
+    prediction = prediction or predict(law, run)
+    charge = measured_charge(run)
+    last = slice(3 * charge.shape[1] // 4, charge.shape[1])
+    return [
+        FinalCharge(
+            float(prediction.charges[:-1][last, k].mean()),
+            mean_over_replicas(charge[:, last, k].mean(axis=1)),
+            float(prediction.scales[:-1][last, k].mean()),
+        )
+        for k in range(charge.shape[2])
+    ]
+
+
+def initialization_independence(
+    law: Law, runs: list[Run], *, margin: float = 0.05, confidence: float = 0.99
+) -> Verdict:
+    """Decide whether runs from different starts end at the same total charge.
+
+    The trace of the matrix charge (the plain charge of a single generator) in the last quarter is
+    compared with its mean over the runs.
+
+    Args:
+        law: The law the runs observed.
+        runs: Runs from different starting points.
+        margin: Half-width of the equivalence interval relative to |theta| |A theta|.
+        confidence: Joint confidence.
+    """
+    weights = diagonal_weights(law)
+    ends, scales = [], []
+    for run in runs:
+        charge = measured_charge(run) @ weights
+        last = charge[:, 3 * charge.shape[1] // 4 :]
+        ends.append(mean_over_replicas(last.mean(axis=1)))
+        scales.append(
+            sum(f.scale * abs(w) for f, w in zip(final_charges(law, run), weights, strict=True))
+        )
+    center = float(np.mean([end.mean for end in ends]))
+    level = 1 - (1 - confidence) / len(runs)
+    parts = [
+        equivalence(
+            f"total charge from start {i + 1}", center, end, margin * scale, confidence=level
+        )
+        for i, (end, scale) in enumerate(zip(ends, scales, strict=True))
+    ]
+    return conjunction("the final charge does not depend on the initialization", parts)
+
+
+def diagonal_weights(law: Law) -> np.ndarray:
+    """Return the weights of the components that make up the charge of the identity member."""
+    places = law.layout.places
+    if not places:
+        return np.ones(1)
+    return np.array([float(len(place) == 1 or place[0] == place[1]) for place in places])

@@ -1,0 +1,83 @@
+"""Results as JSON-ready data; other programs read these keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from symtheory.comparison import Experiment
+from symtheory.theory import Expression, Law
+from symtheory.verdict import jsonable
+
+SCHEMA_VERSION = 1
+
+
+def expression_data(expression: Expression) -> dict[str, Any]:
+    """Return a closed form as SymPy text (with the names that are symbols in it) and LaTeX."""
+    closed = expression.sympy()
+    names = sorted(str(symbol) for symbol in closed.free_symbols)
+    return {"sympy": str(closed), "latex": expression.latex(), "symbols": names}
+
+
+def law_data(law: Law) -> dict[str, Any]:
+    """Return a law: its symmetry, closed forms, equilibrium, assumptions and proof."""
+    out: dict[str, Any] = {
+        "symmetry": law.name,
+        "status": str(law.status),
+        "claim": law.verdict.claim,
+        "how": law.verdict.how,
+        "assumptions": list(law.assumptions),
+        "steps": [step.to_json() for step in law.steps],
+    }
+    out |= {name: expression_data(value) for name, value in law.expressions().items()}
+    if law.equilibrium is not None:
+        point = law.equilibrium
+        out["equilibrium"] = {
+            "latex": point.latex(),
+            "condition": {"latex": f"{point.condition.latex()} = 0"},
+            "without_weight_decay": point.kind,
+            "member": point.member,
+            "rates": [str(rate) for rate in point.rates],
+            "solution": None if point.solution is None else str(point.solution),
+            "where": {str(symbol): str(value) for symbol, value in point.where.items()},
+        }
+    witness = next((s.witness for s in (law.verdict, *law.steps) if s.witness is not None), None)
+    if witness is not None:
+        out["witness"] = jsonable(witness)
+    return out
+
+
+def experiment_data(result: Experiment) -> dict[str, Any]:
+    """Return settings, predicted and measured charges by start, and the verdict."""
+    dynamics = result.plan.dynamics
+    starts = []
+    for run, final in zip(result.runs, result.finals, strict=False):
+        starts.append(
+            {
+                "seconds": run.seconds,
+                "charges": [
+                    {
+                        "predicted": value.predicted,
+                        "measured": float(value.measured.mean),
+                        "standard_error": float(value.measured.standard_error),
+                        "scale": value.scale,
+                    }
+                    for value in final
+                ],
+            }
+        )
+    diverged = next((run.divergence for run in result.runs if run.divergence), None)
+    return {
+        "settings": {
+            "learning_rate": dynamics.learning_rate,
+            "batch_size": dynamics.batch_size,
+            "weight_decay": dynamics.weight_decay,
+            "momentum": dynamics.momentum,
+            "temperature": dynamics.temperature,
+            "steps": result.plan.steps,
+            "replicas": result.plan.replicas,
+            "seed": result.plan.seed,
+        },
+        "starts": starts,
+        "divergence": None if diverged is None else jsonable(vars(diverged)),
+        "verdict": result.verdict.to_json(),
+    }
