@@ -106,7 +106,7 @@ def run(
             _note("assumed " + ", ".join(f"{k} = {v}" for k, v in assumed.items()))
         sized = sized if not sized.unbound or _only_arrays(sized) else bound
         progress("derive the law", 0, 0)
-        chosen = source.symmetry(symmetry) or _search(bound)
+        chosen = next(iter(source.select(symmetry, bound)), None) or _search(bound)
         if chosen is None:
             found = {"generators": {"symmetric": 0, "status": "supported"}}
             _finish(as_json, "run", {**found, "verdict": {"status": "not_applicable"}}, [
@@ -137,9 +137,10 @@ def run(
         result = experiment(law, bound, settings, progress=progress)
         lines += report.experiment_lines(result)
         data |= report.experiment_data(result)
-        picture = report.save(report.draw(result), out / f"{bound.name}.png")
-        data["picture"] = str(picture)
-        lines += ["", f"[bold]Picture[/]   {picture}"]
+        if result.predictions:
+            picture = report.save(report.draw(result), out / f"{bound.name}.png")
+            data["picture"] = str(picture)
+            lines += ["", f"[bold]Picture[/]   {picture}"]
     _finish(as_json, "run", data, lines, str(result.verdict.status))
 
 
@@ -188,9 +189,8 @@ def derive_command(
 
     source = _load(model)
     sized, bound = _bound(source, size, value, symbolic=True)
-    chosen = source.symmetry(symmetry)
-    selected = list(source.symmetries.values()) if symmetry is None else [chosen]
-    if not any(selected):
+    selected = source.select(symmetry, sized)
+    if not selected:
         found = _search(bound)
         if found is None:
             raise InputError(
@@ -198,7 +198,7 @@ def derive_command(
                 "define one with symtheory.Exponential in the same file"
             )
         selected = [found]
-    laws = [derive(sized, item, seconds=seconds, seed=seed) for item in selected if item]
+    laws = [derive(sized, item, seconds=seconds, seed=seed) for item in selected]
     verdict = conjunction("all laws", [law.verdict for law in laws])
     lines = [f"[bold]Model[/]     {sized.name}: {_shapes(sized)}"]
     for law in laws:
@@ -242,8 +242,8 @@ def simulate_command(
     _, bound = _bound(source, size, value)
     bound.require_bound()
     example = source.example
-    chosen = source.symmetry(symmetry)
-    law = None if chosen is None else derive(bound, chosen, seed=seed)
+    chosen = source.select(symmetry, bound)
+    law = derive(bound, chosen[0], seed=seed) if chosen else None
     rate = learning_rate if learning_rate is not None else (
         example.learning_rate if example else 0.01
     )

@@ -25,7 +25,7 @@ class Source:
     Attributes:
         name: What the user called it.
         model: The model, as far as it is bound.
-        symmetries: Known symmetries by name, the main one first.
+        symmetries: Known symmetries by name, the main one first; of a file, all it defines.
         example: The zoo's example, if it is one.
     """
 
@@ -34,18 +34,20 @@ class Source:
     symmetries: Mapping[str, Exponential]
     example: zoo.Example | None = None
 
-    def symmetry(self, name: str | None) -> Exponential | None:
-        """Return a symmetry by name, the main one if no name is given, None if there is none.
+    def select(self, name: str | None, model: Model) -> list[Exponential]:
+        """Return the symmetry of that name; without a name all that fit the model.
+
+        A file may define several models, whose symmetries act on other parameters.
 
         Raises:
             InputError: There is no symmetry of that name.
         """
         if name is None:
-            return next(iter(self.symmetries.values()), None)
+            return [item for item in self.symmetries.values() if _fits(item, model)]
         if name not in self.symmetries:
             hint = did_you_mean(name, list(self.symmetries))
             raise InputError(f"{self.name} has no symmetry {name!r}; {hint}")
-        return self.symmetries[name]
+        return [self.symmetries[name]]
 
 
 def load(text: str) -> Source:
@@ -86,6 +88,14 @@ def load(text: str) -> Source:
         if isinstance(value, Exponential)
     }
     return Source(text, found, symmetries)
+
+
+def _fits(symmetry: Exponential, model: Model) -> bool:
+    try:
+        symmetry.check(model)
+    except InputError:
+        return False
+    return True
 
 
 def _run_file(path: pathlib.Path) -> Any:
@@ -153,6 +163,10 @@ def parse_values(items: list[str]) -> dict[str, Any]:
     return out
 
 
+def _cov(law: Any) -> Any:
+    return getattr(law, "cov", None)
+
+
 def fill(model: Model, seed: int = 0) -> tuple[Model, dict[str, Any]]:
     """Bind whatever is unbound to plain values, and return those too.
 
@@ -168,7 +182,7 @@ def fill(model: Model, seed: int = 0) -> tuple[Model, dict[str, Any]]:
         integers = tuple(int(size) for size in shape or ())
         if name in model.constants:
             value = np.round(rng.normal(size=integers), 1)
-        elif any(getattr(law, "cov", None) == name for law in model.laws.values()):
+        elif any(name == cov for law in model.laws.values() if isinstance(cov := _cov(law), str)):
             value = np.eye(integers[0]) if integers else np.ones(())
         else:
             value = np.zeros(integers)
