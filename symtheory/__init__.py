@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Affine": "symmetry",
+    "Discovery": "symmetry",
     "Empirical": "data",
     "Equilibrium": "theory",
     "Expression": "theory",
@@ -46,10 +47,12 @@ _HOMES = {
     "cite": "references",
     "compare": "comparison",
     "derive": "theory",
+    "discover": "symmetry",
     "equivalence": "comparison",
     "trend": "comparison",
     "mean_over_replicas": "comparison",
     "predict": "comparison",
+    "scale_fixed_point": "theory",
     "simulate": "simulation",
     "verify": "symmetry",
 }
@@ -78,9 +81,9 @@ if TYPE_CHECKING:
     from symtheory import zoo as zoo
     from symtheory.comparison import compare as compare
     from symtheory.comparison import equivalence as equivalence
-    from symtheory.comparison import trend as trend
     from symtheory.comparison import mean_over_replicas as mean_over_replicas
     from symtheory.comparison import predict as predict
+    from symtheory.comparison import trend as trend
     from symtheory.data import Empirical as Empirical
     from symtheory.data import Normal as Normal
     from symtheory.data import Rademacher as Rademacher
@@ -96,15 +99,18 @@ if TYPE_CHECKING:
     from symtheory.simulation import Run as Run
     from symtheory.simulation import simulate as simulate
     from symtheory.symmetry import Affine as Affine
+    from symtheory.symmetry import Discovery as Discovery
     from symtheory.symmetry import Exponential as Exponential
     from symtheory.symmetry import Family as Family
     from symtheory.symmetry import Matrix as Matrix
     from symtheory.symmetry import SymmetricMatrix as SymmetricMatrix
     from symtheory.symmetry import Vector as Vector
+    from symtheory.symmetry import discover as discover
     from symtheory.symmetry import verify as verify
     from symtheory.theory import Equilibrium as Equilibrium
     from symtheory.theory import Expression as Expression
     from symtheory.theory import Law as Law
     from symtheory.theory import derive as derive
+    from symtheory.theory import scale_fixed_point as scale_fixed_point
     from symtheory.verdict import Status as Status
     from symtheory.verdict import Verdict as Verdict

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from symtheory import commands_discover
+
 if TYPE_CHECKING:
     from symtheory.model import Model
     from symtheory.source import Source
     from symtheory.symmetry import Exponential
-    from symtheory.theory import Law
 
 app = typer.Typer(
     name="symtheory",
@@ -244,8 +245,8 @@ def simulate_command(
     example = source.example
     chosen = source.select(symmetry, bound)
     law = derive(bound, chosen[0], seed=seed) if chosen else None
-    rate = learning_rate if learning_rate is not None else (
-        example.learning_rate if example else 0.01
+    rate = (
+        learning_rate if learning_rate is not None else (example.learning_rate if example else 0.01)
     )
     dynamics = SGD(
         rate, batch_size, _or(weight_decay, example.weight_decay if example else 0.0), momentum
@@ -347,7 +348,7 @@ def _note(text: str) -> None:
 
 @contextlib.contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function that shows progress on stderr; one line per stage if it is not a terminal."""
+    """Yield a function that shows progress on stderr, a line per stage where it is no terminal."""
     if quiet or not sys.stderr.isatty():
         seen: set[str] = set()
 
@@ -403,9 +404,7 @@ def _write_npz(result: Any, path: pathlib.Path) -> None:
         **{f"observable_{name}": values for name, values in result.observables.items()},
         **{
             f"param_{name}": np.asarray(leaf)
-            for name, leaf in zip(
-                result.model.leaves, jax.tree.leaves(result.params), strict=True
-            )
+            for name, leaf in zip(result.model.leaves, jax.tree.leaves(result.params), strict=True)
         },
         "settings": np.array(result.describe()),
     }
@@ -415,3 +414,10 @@ def _write_npz(result: Any, path: pathlib.Path) -> None:
     partial = path.with_name(f".{path.stem}.partial.npz")
     np.savez(partial, **arrays)
     os.replace(partial, path)
+
+
+def _sized(model: str, sizes: list[str], values: list[str]) -> Model:
+    return _bound(_load(model), sizes, values)[0]
+
+
+commands_discover.register(app, model_of=_sized, progress=_progress, finish=_finish)

@@ -106,6 +106,8 @@ class Normal(Law):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.mean, str) and not np.ndim(self.mean):
+            shapes.check_array("mean", self.mean, ())
         if shapes.names(self.shape):
             return
         if not isinstance(self.mean, str) and np.ndim(self.mean):
@@ -144,6 +146,10 @@ class Normal(Law):
 
     def sample(self, key: jax.Array, batch: tuple[int, ...], dtype: Any) -> jax.Array:
         """Draw an array of shape `batch + shape`."""
+        for name in self.arrays:
+            raise InputError(
+                f"the covariance or mean {name!r} is not bound; bind it with model.bind({name}=...)"
+            )
         shape = shapes.fixed(self.shape)
         noise = jax.random.normal(key, (*batch, *shape), dtype)
         if self.cov is not None:
@@ -232,6 +238,9 @@ class Uniform(Law):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, bound in (("low", self.low), ("high", self.high)):
+            if isinstance(bound, (str, bool)) or np.ndim(bound):
+                raise InputError(f"Uniform needs numbers, got {name} = {bound!r}")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise InputError(f"Uniform needs finite low < high, got {self.low} and {self.high}")
 
@@ -271,7 +280,11 @@ class Empirical(Law):
         if len(set(rows.values())) > 1 or not min(rows.values()):
             raise InputError(f"the columns of Empirical need the same number of rows, got {rows}")
         for name, values in arrays.items():
-            if not np.all(np.isfinite(values)):
+            if values.dtype.kind not in "biufO":
+                raise InputError(
+                    f"column {name!r} of Empirical has entries of type {values.dtype}; give numbers"
+                )
+            if not np.all(np.isfinite(values.astype(float))):
                 raise InputError(f"column {name!r} of Empirical has entries that are not finite")
         object.__setattr__(self, "columns", dict(sorted(arrays.items())))
 

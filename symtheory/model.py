@@ -59,6 +59,17 @@ class Model:
         object.__setattr__(self, "params", shapes.tree(self.params))
         if not self.leaves:
             raise InputError("the model has no parameters; give at least one shape in params")
+        paths = [name for name, _ in shapes.leaves(self.params)]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise InputError(
+                    f"two parameters have the dotted name {path!r}; rename one of the keys"
+                )
+        if not isinstance(self.random, (Empirical, Mapping)):
+            raise InputError(
+                f"random is {self.random!r}; give laws by name, such as {{'x': Normal(2)}}, "
+                "or one Empirical(columns)"
+            )
         laws = self.laws
         for name, law in laws.items():
             if not isinstance(law, Law):
@@ -74,6 +85,12 @@ class Model:
                 shapes.check_array(name, constant, constants[name])
                 values[name] = np.asarray(constant)
         object.__setattr__(self, "constants", constants)
+        arrays = {*constants, *(name for law in laws.values() for name in law.arrays)}
+        for shape in self._all_shapes():
+            for name in sorted(shapes.names(shape) & arrays):
+                raise InputError(
+                    f"{name!r} names both a size and an array; give one of them another name"
+                )
         object.__setattr__(self, "values", values)
         if not any(shapes.names(shape) for shape in self._all_shapes()):
             self._check_loss()
@@ -143,9 +160,11 @@ class Model:
         for name, array in arrays.items():
             _infer_sizes(name, array, unbound[name] or (), sizes)
         constants = {n: shapes.bind(shape, sizes) for n, shape in self.constants.items()}
+        covariances = [getattr(law, "cov", None) for law in self.laws.values()]
+        covariances = {cov for cov in covariances if isinstance(cov, str)}
         for name, array in arrays.items():
             shape = shapes.bind(unbound[name] or (), sizes)
-            if np.ndim(array) == 0 and name not in constants and len(shape) == 2:
+            if np.ndim(array) == 0 and name in covariances and len(shape) == 2:
                 arrays[name] = np.asarray(array) * np.eye(shapes.fixed(shape)[0], dtype=int)
             shapes.check_array(name, arrays[name], shape)
         values = {**self.values, **{name: np.asarray(array) for name, array in arrays.items()}}
@@ -185,10 +204,20 @@ class Model:
         return self
 
     def evaluate(self, params: Params, sample: Sample, constants: Any = None) -> Any:
-        """Return the loss at one sample; `constants` default to the bound values."""
+        """Return the loss at one sample; `constants` default to the bound values.
+
+        Raises:
+            InputError: A constant is neither given nor bound.
+        """
         if not self.constants:
             return self.loss(params, sample)
         if constants is None:
+            for name in self.constants:
+                if name not in self.values:
+                    raise InputError(
+                        f"the constant {name!r} is not bound; bind it with model.bind({name}=...) "
+                        "or pass constants"
+                    )
             constants = {name: self.values[name] for name in self.constants}
         return self.loss(params, sample, constants)
 

@@ -81,7 +81,9 @@ def load(text: str) -> Source:
             f"{did_you_mean(name, models)}"
         )
     if found.name == "model":
-        found = dataclasses.replace(found, name=name if name != "model" else pathlib.Path(path).stem)
+        found = dataclasses.replace(
+            found, name=name if name != "model" else pathlib.Path(path).stem
+        )
     symmetries = {
         key: dataclasses.replace(value, name=value.name or key)
         for key, value in objects.items()
@@ -158,7 +160,9 @@ def parse_values(items: list[str]) -> dict[str, Any]:
         except ValueError:
             array = None
         if array is None or array.dtype.kind not in "iuf":
-            raise InputError(f"--value takes NAME=NUMBERS in JSON, such as V=[[1,0],[0,1]], got {item!r}")
+            raise InputError(
+                f"--value takes NAME=NUMBERS in JSON, such as V=[[1,0],[0,1]], got {item!r}"
+            )
         out[name.strip()] = array
     return out
 

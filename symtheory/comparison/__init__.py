@@ -5,6 +5,9 @@ from symtheory.comparison._compare import Prediction as Prediction
 from symtheory.comparison._compare import compare as compare
 from symtheory.comparison._compare import diagonal_weights as diagonal_weights
 from symtheory.comparison._compare import final_charges as final_charges
+from symtheory.comparison._compare import (
+    initialization_independence as initialization_independence,
+)
 from symtheory.comparison._compare import measured_charge as measured_charge
 from symtheory.comparison._compare import predict as predict
 from symtheory.comparison._equivalence import equivalence as equivalence

@@ -62,11 +62,10 @@ def predict(law: Law, run: Run, *, temperature: float | None = None) -> Predicti
     starts, counts = _distinct(run.initial, run.replicas)
     values = {n: v for n, v in run.model.values.items() if n in law.model.unbound}
     flows = tuple(law.noether_flow(start, times, **settings, **values) for start in starts)
-    weights = np.array(counts) / sum(counts)
     return Prediction(
         times,
-        sum(w * flow.charges for w, flow in zip(weights, flows, strict=True)),
-        sum(w * flow.scales for w, flow in zip(weights, flows, strict=True)),
+        np.average([flow.charges for flow in flows], axis=0, weights=counts),
+        np.average([flow.scales for flow in flows], axis=0, weights=counts),
         flows,
     )
 

@@ -124,7 +124,7 @@ def plan(
     if replicas < 2:
         raise InputError(f"standard errors need at least 2 replicas, got {replicas}")
     points = starting_points(model, starts, seed)
-    values = {n: v for n, v in model.values.items() if n in law.model.unbound}
+    values: dict[str, Any] = {n: v for n, v in model.values.items() if n in law.model.unbound}
     if learning_rate is None:
         settled = law.noether_flow(
             points[0], [20.0], temperature=1e-3, weight_decay=weight_decay, **values

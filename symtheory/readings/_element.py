@@ -264,15 +264,19 @@ class Element:
 def total(ring: Ring, elements: Iterable[Element]) -> Element:
     """Return a sum, with the numerators over one denominator added before anything else."""
     groups: list[tuple[Any, Any]] = []
+    plain = ring.constant(0).numerator
     for element in elements:
         numerator, denominator = element.parts()
+        if denominator is None:
+            plain = plain + numerator
+            continue
         for place, (above, below) in enumerate(groups):
-            if (below is None) == (denominator is None) and (below is None or below == denominator):
+            if below == denominator:
                 groups[place] = (above + numerator, below)
                 break
         else:
             groups.append((numerator, denominator))
-    out = ring.constant(0)
+    out = Element(ring, plain)
     for numerator, denominator in groups:
         out = out + Element.fraction(ring, numerator, denominator)
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -26,55 +26,63 @@ class Entries(ArrayDomain):
             return Fraction(int(value.p), int(value.q))
         return None
 
-    # Conditions are indicators (expressions with the values 0 and 1), so that they can be counted
-    # and combined like any entry.
+    def is_finite(self, value: Any) -> bool:
+        """Tell whether an entry is neither infinite nor undefined."""
+        return super().is_finite(value) and value not in (sympy.oo, -sympy.oo, sympy.nan)
+
+    def total(self, elements: Iterable[Any]) -> Any:
+        """Return a sum."""
+        return sympy.Add(*elements)
+
     def functions(self) -> Mapping[str, Scalar]:
         """Scalar functions by primitive name."""
+        return _FUNCTIONS
 
-        def truth(relation: Any) -> Any:
-            return bool(relation) if relation in (sympy.true, sympy.false) else relation
 
-        def select(condition: Any, no: Any, yes: Any) -> sympy.Expr:
-            return no + condition * (yes - no)
+# Conditions are indicators (expressions with the values 0 and 1), so that they can be counted
+# and combined like any entry.
 
-        def greater(a: Any, b: Any) -> Any:
-            relation = truth(sympy.StrictGreaterThan(a, b))
-            if isinstance(relation, bool):
-                return relation
-            return sympy.Heaviside(a - b, 0)
 
-        def equal(a: Any, b: Any) -> Any:
-            relation = True if a == b else truth(sympy.Eq(a, b))
-            return relation if isinstance(relation, bool) else _indicator(relation)
-
-        return {
-            "exp": sympy.exp,
-            "log": sympy.log,
-            "sqrt": sympy.sqrt,
-            "tanh": sympy.tanh,
-            "logistic": lambda x: 1 / (1 + sympy.exp(-x)),
-            "erf": sympy.erf,
-            "erfc": sympy.erfc,
-            "erf_inv": sympy.erfinv,
-            "sin": sympy.sin,
-            "cos": sympy.cos,
-            "tan": sympy.tan,
-            "atan": sympy.atan,
-            "sinh": sympy.sinh,
-            "cosh": sympy.cosh,
-            "asinh": sympy.asinh,
-            "cbrt": sympy.real_root,
-            "exp2": lambda x: 2**x,
-            "lgamma": sympy.loggamma,
-            "digamma": sympy.digamma,
-            "abs": sympy.Abs,
-            "sign": sympy.sign,
-            "max": sympy.Max,
-            "gt": greater,
-            "eq": equal,
-            "select": select,
-        }
+def step(x: Any) -> sympy.Expr:
+    """Return 1[x > 0]."""
+    return sympy.Heaviside(x, 0)  # type: ignore[arg-type]
 
 
 def _indicator(relation: Any) -> sympy.Expr:
     return sympy.Piecewise((sympy.Integer(1), relation), (sympy.Integer(0), True))
+
+
+def _truth(relation: Any) -> Any:
+    return bool(relation) if relation in (sympy.true, sympy.false) else relation
+
+
+def _greater(a: Any, b: Any) -> Any:
+    relation = _truth(sympy.StrictGreaterThan(a, b))
+    return relation if isinstance(relation, bool) else step(a - b)
+
+
+def _equal(a: Any, b: Any) -> Any:
+    relation = True if a == b else _truth(sympy.Eq(a, b))
+    return relation if isinstance(relation, bool) else _indicator(relation)
+
+
+_FUNCTIONS: dict[str, Scalar] = {
+    name: getattr(sympy, name)
+    for name in (
+        "exp", "log", "sqrt", "tanh", "erf", "erfc", "sin", "cos", "tan", "asin", "acos", "atan",
+        "sinh", "cosh", "asinh", "acosh", "atanh", "digamma", "sign",
+    )
+} | {
+    "logistic": lambda x: 1 / (1 + sympy.exp(-x)),
+    "erf_inv": sympy.erfinv,
+    "cbrt": lambda x: sympy.real_root(x, 3),
+    "root": lambda x, order: x ** sympy.Rational(1, order),
+    "exp2": lambda x: 2**x,
+    "lgamma": sympy.loggamma,
+    "abs": sympy.Abs,
+    "max": sympy.Max,
+    "min": sympy.Min,
+    "gt": _greater,
+    "eq": _equal,
+    "select": lambda condition, no, yes: no + condition * (yes - no),
+}  # fmt: skip

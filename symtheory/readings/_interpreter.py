@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
@@ -101,8 +102,17 @@ def read(
         UnreadableError: The domain has no rule for a primitive.
         BudgetError: The deadline has passed.
     """
-    constants = [domain.constant(value) for value in closed.consts]
+    constants = [_constant(domain, value) for value in closed.consts]
     return _walk(closed.jaxpr, domain, constants, inputs, deadline)
+
+
+def _constant(domain: Domain, value: Any) -> Any:
+    if jnp.issubdtype(getattr(value, "dtype", np.float64), jax.dtypes.prng_key):
+        raise UnreadableError(
+            f"the {domain.name} domain cannot read random numbers drawn inside the loss; "
+            "make them part of the sample (`random=` of the model)"
+        )
+    return domain.constant(value)
 
 
 def _walk(
@@ -117,12 +127,13 @@ def _walk(
     values.update(zip(jaxpr.invars, inputs, strict=True))
 
     def look_up(atom: Any) -> Any:
-        return domain.constant(atom.val) if isinstance(atom, Literal) else values[atom]
+        return _constant(domain, atom.val) if isinstance(atom, Literal) else values[atom]
 
     for equation in jaxpr.eqns:
         deadline.check()
         arguments = [look_up(atom) for atom in equation.invars]
         name, params = equation.primitive.name, equation.params
+        _check_types(equation, domain, arguments)
         if name in domain.rules:
             outputs = _apply(name, params, domain, arguments)
             outputs = outputs if equation.primitive.multiple_results else [outputs]
@@ -132,6 +143,26 @@ def _walk(
             outputs = _enter(name, params, domain, arguments, deadline)
         values.update(zip(equation.outvars, outputs, strict=True))
     return [look_up(atom) for atom in jaxpr.outvars]
+
+
+_BITWISE = frozenset({"and", "or", "xor", "not"})
+
+
+def _check_types(equation: Any, domain: Domain, arguments: list[Any]) -> None:
+    """Refuse what integers do and real numbers do not: round, truncate, flip bits."""
+    name = equation.primitive.name
+    if name not in ("convert_element_type", "div", *_BITWISE):
+        return
+    if all(_is_concrete(x) for x in arguments):
+        return
+    source, target = (v.aval.dtype for v in (equation.invars[0], equation.outvars[0]))
+    rounds = name == "convert_element_type" and target.kind in "biu" and source.kind == "f"
+    counts = name == "convert_element_type" and target.kind == "b" and source.kind in "iu"
+    whole = name in ("div", *_BITWISE) and target.kind in "iu"
+    if rounds or counts or whole:
+        raise unreadable(
+            domain.name, name, f"from {source} to {target}, of values that are not fixed integers"
+        )
 
 
 def unreadable(domain: str, name: str, why: str = "") -> UnreadableError:
@@ -230,6 +261,11 @@ def _platform(params: Mapping[str, Any], *_: Any) -> list[Any]:
     return [np.asarray(list(params["platforms"]).index(None), dtype=np.int32)]
 
 
+def _empty(params: Mapping[str, Any], domain: Domain, *_: Any) -> list[Any]:
+    """Stand in for a value that is never looked at."""
+    return [domain.constant(np.zeros(params.get("shape", ()), dtype=params["dtype"]))]
+
+
 def _is_concrete(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "biu"
 
@@ -239,6 +275,8 @@ _CONTROL: dict[str, Callable[..., list[Any]]] = {
     "while": _repeat,
     "cond": _branch,
     "platform_index": _platform,
+    "empty": _empty,
+    "empty2": _empty,
 }
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 INDICATORS = frozenset({"positive", "vanishing"})
 """Kernels with the values 0 and 1."""
 
-_SPLIT_LIMIT = 2  # arguments that contain at most so many sign kernels are split on them
+# Arguments that contain at most so many sign kernels are split on them.
+_SIGN_SPLITS, _FUNCTION_SPLITS = 2, 3
 _FACTOR_LIMIT = 300  # radicands with at most so many terms are freed of square factors
 _EXP_TERMS, _EXP_POWER = 4, 8  # exp of at most so many terms becomes a product of kernels
 _STRICT = frozenset({"exp", "exp2", "logistic", "cosh"})
@@ -37,7 +38,7 @@ def positive(ring: Ring, x: Element) -> Any:
     if number is not None:
         return bool(number > 0)
     signs = ring.signs_in(x)
-    if 0 < len(signs) <= _SPLIT_LIMIT:
+    if 0 < len(signs) <= _SIGN_SPLITS:
         return _condition(_split(ring, signs[0], x, lambda part: positive(ring, part)))
     if is_closed(ring, x) and (sign := sign_of_number(x)) is not None:
         return sign > 0
@@ -149,7 +150,7 @@ def apply(ring: Ring, function: str, x: Element) -> Element:
     few activation patterns are split on them.
     """
     signs = ring.signs_in(x)
-    if 0 < len(signs) <= _SPLIT_LIMIT:
+    if 0 < len(signs) <= _FUNCTION_SPLITS:
         return _split(ring, signs[0], x, lambda part: apply(ring, function, part))
     if x.is_zero() and function in _AT_ZERO:
         return ring.constant(_AT_ZERO[function])
@@ -203,7 +204,10 @@ def _log(ring: Ring, x: Element) -> Element:
                     out = out + (sign * int(n)) * kernel.argument
                     poly = poly / ring.generator(index).parts()[0] ** int(n)
         parts.append(poly)
-    rest = Element.fraction(ring, *parts)
+    above, below = parts
+    if below is not None and _manifest_sign(ring, below) == 1:  # log(n/d) = log(n) - log(d)
+        return out + _log(ring, Element(ring, above)) - _log(ring, Element(ring, below))
+    rest = Element.fraction(ring, above, below)
     return out if rest.as_fmpq() == 1 else out + ring.kernel("log", rest)
 
 
@@ -335,5 +339,3 @@ def inverse_root(ring: Ring, x: Element, index: int) -> Element:
         if not rest.involves(index):
             return k ** (kernel.order - n) * (rest * power).inverse()
     return ring.kernel("reciprocal", x)
-
-

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
 from symtheory.readings._arrays import ArrayDomain, Scalar
-from symtheory.readings._ring import Element, Ring
+from symtheory.readings._element import Element, total
+from symtheory.readings._rationals import as_fraction
+from symtheory.readings._ring import Ring
 
 _FUNCTIONS = (
-    "exp", "log", "tanh", "logistic", "erf", "erfc", "erf_inv", "sin", "cos", "tan", "atan",
-    "sinh", "cosh", "asinh", "cbrt", "exp2", "lgamma", "digamma",
+    "exp", "log", "sqrt", "tanh", "logistic", "erf", "erfc", "erf_inv", "sin", "cos", "tan",
+    "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "cbrt", "exp2", "lgamma",
+    "digamma",
 )  # fmt: skip
 
 
@@ -35,55 +38,40 @@ class Polynomials(ArrayDomain):
     def as_rational(self, value: Any) -> Fraction | None:
         """Return the number an element is, or None."""
         number = value.as_fmpq() if isinstance(value, Element) else None
-        return None if number is None else Fraction(int(number.p), int(number.q))
+        return None if number is None else as_fraction(number)
+
+    def total(self, elements: Iterable[Any]) -> Any:
+        """Return a sum; terms over one denominator are added first."""
+        elements = list(elements)
+        if all(isinstance(x, Element) for x in elements):
+            return total(self.ring, elements)
+        return super().total(elements)
 
     def functions(self) -> Mapping[str, Scalar]:
         """Scalar functions; everything transcendental becomes a kernel."""
         ring = self.ring
 
-        def maximum(a: Element, b: Element) -> Element:
-            return self._choose(ring.positive(a - b), b, a)
-
         def kernel(name: str) -> Scalar:
-            return lambda x: ring.apply(name, ring.coerce(x))
+            return lambda x: ring.apply(name, x)
 
-        def sign(x: Element) -> Any:
-            if x.is_zero():
-                return x
-            positive = ring.positive(x)
-            return ring.constant(1 if positive else -1) if _plain(positive) else 2 * positive - 1
+        def sign(x: Element) -> Element:
+            return self._number(ring.positive(x)) - self._number(ring.positive(-x))
 
-        return {name: kernel(name) for name in (*_FUNCTIONS, "sqrt")} | {
+        return {name: kernel(name) for name in _FUNCTIONS} | {
             "abs": ring.absolute,
             "sign": sign,
-            "max": maximum,
+            "root": ring.root,
+            "max": lambda a, b: self._choose(ring.positive(a - b), b, a),
+            "min": lambda a, b: self._choose(ring.positive(a - b), a, b),
             "gt": lambda a, b: ring.positive(a - b),
-            "eq": lambda a, b: self._vanishes(a - b),
+            "eq": lambda a, b: ring.vanishes(a - b),
             "select": self._choose,
         }
 
+    def _number(self, condition: Any) -> Element:
+        return self.ring.constant(int(condition)) if isinstance(condition, bool) else condition
+
     def _choose(self, condition: Any, no: Element, yes: Element) -> Element:
-        if _plain(condition):
+        if isinstance(condition, bool):
             return yes if condition else no
         return no + condition * (yes - no)
-
-    def _vanishes(self, x: Element) -> Any:
-        """Return the indicator of x = 0 up to null sets, pattern by pattern."""
-        if x.is_zero():
-            return True
-        index = next((i for i in self.ring._signs if x.involves(i)), None)
-        if index is None:
-            return False
-        s = self.ring.generator(index)
-        on = self._vanishes(x.at_sign(index, 1))
-        off = self._vanishes(x.at_sign(index, 0))
-        if _plain(on) and _plain(off) and on == off:
-            return on
-        number = self.ring.constant
-        on = number(int(on)) if _plain(on) else on
-        off = number(int(off)) if _plain(off) else off
-        return s * on + (1 - s) * off
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, bool)

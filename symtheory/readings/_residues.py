@@ -14,6 +14,8 @@ from symtheory.readings._arrays import ArrayDomain, Scalar
 PRIME = 2**61 - 1
 """A prime below 2^64; a rational identity that fails mod it is false."""
 
+_EXPONENT_LIMIT = 64
+
 
 class Residues(ArrayDomain):
     """Arrays of residues: rational losses at random points, exactly and at machine speed."""
@@ -24,6 +26,16 @@ class Residues(ArrayDomain):
         """Return a rational number mod the prime."""
         return nmod(value.numerator, PRIME) / nmod(value.denominator, PRIME)
 
+    def infinite(self, value: float) -> Any:
+        """Refuse infinite numbers, which no residue stands for."""
+        raise UnreadableError(f"the residues domain cannot read the value {value}")
+
+    def as_rational(self, value: Any) -> Fraction | None:
+        """Return an exponent: residues of small integers stand for those."""
+        number = int(value)
+        number = number - PRIME if number > PRIME // 2 else number
+        return Fraction(number) if abs(number) <= _EXPONENT_LIMIT else None
+
     def functions(self) -> Mapping[str, Scalar]:
         """Residues have no order and no transcendental functions."""
 
@@ -33,7 +45,7 @@ class Residues(ArrayDomain):
                 "balls domain"
             )
 
-        return {"max": order, "gt": order, "abs": order, "sign": order, "eq": _equal}
+        return dict.fromkeys(("max", "min", "gt", "abs", "sign", "select"), order) | {"eq": _equal}
 
 
 def _equal(a: nmod, b: nmod) -> bool:

@@ -31,14 +31,15 @@ from symtheory.readings._element import Element
 from symtheory.readings._interpreter import NO_DEADLINE, Deadline
 from symtheory.readings._rationals import as_fmpq
 
-Number = int | Fraction | fmpq
+Number = int | Fraction | fmpq | np.integer
 
 # FLINT cannot be interrupted, so the size of a product is estimated before it is taken.
 _CHEAP_PAIRS = 100_000
 _PAIRS_PER_SECOND = 5_000_000
 _PAIR_LIMIT = 200_000_000
 _TERM_LIMIT = 3_000_000
-_GCD_LIMIT = 20_000
+_GCD_TERMS = 60_000
+_GCD_TERMS_PER_SECOND = 20_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,6 +81,8 @@ class Ring:
         self.signs: list[int] = []
         self.roots: list[int] = []
         self.exp_units: dict[Any, int] = {}
+        self._levels: dict[Any, list[tuple[int, fmpq]]] = {}
+        self._implied: list[tuple[int, int, int]] = []
         self._index: dict[str, int] = {}
         self._by_key: dict[tuple[str, Any], int] = {}
         self._used = 0
@@ -117,10 +120,22 @@ class Ring:
             index = self._by_key[key] = self._new_index()
             self.kernels[index] = Kernel(function, argument, order, power)
             if function in _kernels.INDICATORS:
-                self.signs.append(index)
+                self._add_sign(index, function, argument)
             elif order:
                 self.roots.append(index)
         return self.generator(index)
+
+    def _add_sign(self, index: int, function: str, argument: Element) -> None:
+        """Register an indicator; f > 0 implies f + c > 0 for every c > 0."""
+        self.signs.append(index)
+        if function == "positive" and argument.denominator is None:
+            numerator = argument.parts()[0]
+            offset = numerator[(0,) * numerator.context().nvars()]
+            level = self._levels.setdefault((argument - offset).key(), [])
+            for other, c in level:
+                narrow = index if offset < c else other
+                self._implied.append((index, other, narrow))
+            level.append((index, offset))
 
     @property
     def names(self) -> dict[str, int]:
@@ -150,7 +165,7 @@ class Ring:
         if isinstance(value, Element):
             return value
         if isinstance(value, (int, Fraction, fmpq, np.integer)):
-            return self.constant(value)  # type: ignore[arg-type]
+            return self.constant(value)
         raise TypeError(f"{type(value).__name__} is not an element of the ring")
 
     # --- functions (see _kernels) ---
@@ -200,7 +215,7 @@ class Ring:
         return [i for i in indices if i < len(degrees) and degrees[i] > 0]
 
     def reduce(self, poly: Any) -> tuple[Any, Element | None]:
-        """Apply s^2 = s and k^q = f to a polynomial of the present context.
+        """Apply s^2 = s, implications s t = t and k^q = f to a polynomial.
 
         Returns the polynomial, or as second entry an element where a root brought in a fraction.
         """
@@ -211,6 +226,10 @@ class Ring:
             if degrees[index] > 1:
                 s = self._generators[index]
                 poly = poly % (s * s - s)
+        for first, second, narrow in self._implied:
+            if degrees[first] > 0 and degrees[second] > 0:
+                s, t, both = (self._generators[i] for i in (first, second, narrow))
+                poly = poly % (s * t - both)
         for index in reversed(self.roots):
             kernel = self.kernels[index]
             if degrees[index] >= kernel.order:
@@ -243,10 +262,9 @@ class Ring:
         """
         self.deadline.check()
         if len(a) > 1 and n > 1:
-            terms = math.comb(len(a) + n - 1, n)
-            if terms > _CHEAP_PAIRS // 10:
-                terms = min(terms, _dense_terms([(a, n)]))
-                self._afford(f"power {n} of {len(a)} terms", terms * len(a), [(a, n)])
+            before = min(math.comb(len(a) + n - 2, n - 1), _dense_terms([(a, n - 1)]))
+            if before * len(a) > _CHEAP_PAIRS:
+                self._afford(f"power {n} of {len(a)} terms", before * len(a), [(a, n)])
         return a**n
 
     def _afford(self, what: str, pairs: int, factors: list[tuple[Any, int]]) -> None:
@@ -263,7 +281,10 @@ class Ring:
 
         Very large ones are left as they are: lowest terms save room but decide nothing.
         """
-        if a.is_constant() or b.is_constant() or len(a) * len(b) > _GCD_LIMIT**2:
+        if a.is_constant() or b.is_constant():
+            return a, b
+        limit = min(_GCD_TERMS, self.deadline.remaining() * _GCD_TERMS_PER_SECOND)
+        if len(a) + len(b) > limit:
             return a, b
         common = a.gcd(b)
         return (a, b) if common.is_constant() else (a / common, b / common)

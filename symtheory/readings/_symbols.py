@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import sympy
 
-from symtheory.readings._ring import Element, Ring
+from symtheory.readings._element import Element
+from symtheory.readings._entries import step
+from symtheory.readings._ring import Ring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,11 +119,15 @@ class Symbols:
 
 def _function(name: str) -> Any:
     special = {
-        "positive": lambda x: sympy.Heaviside(x, 0),
+        "positive": step,
         "logistic": lambda x: 1 / (1 + sympy.exp(-x)),
         "exp2": lambda x: 2**x,
-        "cbrt": sympy.cbrt,
+        "cbrt": lambda x: sympy.real_root(x, 3),
+        "reciprocal": lambda x: 1 / x,
+        "vanishing": lambda x: sympy.Piecewise((1, sympy.Eq(x, 0)), (0, True)),
         "lgamma": sympy.loggamma,
         "erf_inv": sympy.erfinv,
     }
+    if name.startswith("root"):
+        return lambda x: x ** sympy.Rational(1, int(name.removeprefix("root")))
     return special.get(name) or getattr(sympy, name)

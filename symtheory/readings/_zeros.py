@@ -45,16 +45,32 @@ def certified(ring: Ring, x: Element) -> bool:
     """Tell whether an element without sign kernels is known not to vanish identically.
 
     A non-zero polynomial in symbols does not. An expression with kernels is analytic where it is
-    defined: one point where it is certainly not zero is enough.
+    defined (which is taken to be connected): one point where it is certainly not zero is enough.
+    Kernels of piecewise arguments may vanish on some activation patterns and not on others, so
+    nothing is claimed of those.
     """
     if not _others(ring, x):
         return True
+    if _is_piecewise(ring, x):
+        return False
     above = Element(ring, x.numerator)
     for seed in range(_POINTS):
         value = _value(above, _Point(seed))
         if value is not None and (value > 0 or value < 0):
             return True
     return False
+
+
+def _is_piecewise(ring: Ring, x: Element) -> bool:
+    """Tell whether a sign kernel occurs, at any depth."""
+    return any(
+        index in ring.kernels
+        and (index in ring.signs or _is_piecewise(ring, ring.kernels[index].argument))
+        for poly in (x.numerator, x.denominator)
+        if poly is not None
+        for index, n in enumerate(poly.degrees())
+        if n > 0
+    )
 
 
 def is_closed(ring: Ring, x: Element) -> bool:

@@ -23,6 +23,7 @@ CAPACITY = 256
 """Records that one call of the compiled program can hold."""
 
 _WIDEST = 128
+_WIDEST_ON_ACCELERATOR = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,8 +57,7 @@ def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, .
         measures[observer.name] = over_replicas(_as_array(observer.function), examples)
     with_gradient = {o.name for o in observers if o.needs_gradient}
 
-    def draw(keys: Any, step: Any) -> Any:
-        number = step // chunk if chunk else 0
+    def draw(keys: Any, number: Any) -> Any:
         return jax.vmap(lambda k: kernel.draw(jax.random.fold_in(k, number)), out_axes=-1)(keys)
 
     def at(noise: Any, step: Any) -> Any:
@@ -66,48 +66,48 @@ def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, .
         index = step % chunk
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, 0, False), noise)
 
-    def measure(params: Any, force: Any) -> dict[str, Any]:
+    def measure(params: Any, noise: Any, step: Any) -> dict[str, Any]:
+        force = gradient(params, at(noise, step)) if with_gradient else None
         return {
             name: function(params, force) if name in with_gradient else function(params)
             for name, function in measures.items()
         }
 
+    def zeros(structure: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure)
+
     @jax.jit
-    def segment(keys: Any, params: Any, memory: Any, first: Any, last: Any, every: Any, values: Any):
+    def segment(
+        keys: Any, params: Any, memory: Any, first: Any, last: Any, every: Any, values: Any
+    ) -> Any:
         """Advance from step `first` to `last`, recording at multiples of `every`."""
 
-        def step(t: Any, state: Any, noise: Any) -> Any:
-            return update(*state, at(noise, t), values)
-
-        def piece(carry: Any, target: Any) -> Any:
-            t, state, noise = carry
-            stop = jnp.minimum(target, (t // chunk + 1) * chunk) if chunk else target
-            state = jax.lax.fori_loop(t, stop, lambda i, s: step(i, s, noise), state)
-            if chunk:
-                fresh = stop % chunk == 0
-                noise = jax.lax.cond(fresh, lambda: draw(keys, stop), lambda: noise)
-            return stop, state, noise
-
-        def period(carry: Any) -> Any:
-            (t, state, noise), index, records = carry
-            force = gradient(state[0], at(noise, t)) if with_gradient else None
-            now = measure(state[0], force)
-            records = jax.tree.map(
-                lambda all_, x: jax.lax.dynamic_update_index_in_dim(all_, x, index, 0),
-                records,
-                now,
+        def piece(carry: Any) -> Any:
+            """Advance until the next record, or until the noise at hand is used up."""
+            t, number, state, noise, records = carry
+            wanted = t // chunk if chunk else jnp.zeros_like(t)
+            noise = jax.lax.cond(wanted == number, lambda: noise, lambda: draw(keys, wanted))
+            if measures:
+                now = t % every == 0
+                found = jax.lax.cond(now, lambda: measure(state[0], noise, t), lambda: blank)
+                slot = jnp.where(now, t // every - first // every, CAPACITY)
+                records = jax.tree.map(
+                    lambda all_, x: jax.lax.dynamic_update_index_in_dim(all_, x, slot, 0),
+                    records,
+                    found,
+                )
+            stop = jnp.minimum((t // every + 1) * every, last)
+            stop = jnp.minimum(stop, (wanted + 1) * chunk) if chunk else stop
+            state = jax.lax.fori_loop(
+                t, stop, lambda i, now: update(*now, at(noise, i), values), state
             )
-            target = jnp.minimum((t // every + 1) * every, last)
-            carry = jax.lax.while_loop(
-                lambda c: c[0] < target, lambda c: piece(c, target), (t, state, noise)
-            )
-            return carry, index + 1, records
+            return stop, wanted, state, noise, records
 
-        force = params if with_gradient else None
-        shapes = jax.eval_shape(measure, params, force)
-        records = jax.tree.map(lambda x: jnp.zeros((CAPACITY, *x.shape), x.dtype), shapes)
-        carry = ((first, (params, memory), draw(keys, first)), jnp.zeros_like(first), records)
-        (_, state, _), _, records = jax.lax.while_loop(lambda c: c[0][0] < last, period, carry)
+        empty = zeros(jax.eval_shape(draw, keys, first))
+        blank = zeros(jax.eval_shape(measure, params, empty, first))
+        records = jax.tree.map(lambda x: jnp.zeros((CAPACITY + 1, *x.shape), x.dtype), blank)
+        carry = (first, jnp.full_like(first, -1), (params, memory), empty, records)
+        _, _, state, _, records = jax.lax.while_loop(lambda c: c[0] < last, piece, carry)
         return (*state, records)
 
     @jax.jit
@@ -123,17 +123,19 @@ def _as_array(function: Any) -> Any:
 
 
 def _width(kernel: Any, params: Any, memory: Any, noise: Any, settings: Any) -> int:
-    """Return how many replicas share a block: a power of two up to `_WIDEST`, or 1.
+    """Return how many replicas share a block: a power of two.
 
-    As many as keep every multiplied-out product within one fast kernel, and the state in cache.
+    On a CPU as many as keep every multiplied-out product within one fast kernel and the state in
+    cache, or 1 if the products are large; an accelerator wants many.
     """
+    if jax.default_backend() != "cpu":
+        return _WIDEST_ON_ACCELERATOR
     product = largest_small_product(kernel.update, (params, memory, noise, settings))
     if not product:
         return 1
-    state = [leaf.size for leaf in jax.tree.leaves((params, noise))]
-    entries = max(product, sum(int(size) for size in state) // 8, 1)
+    entries = sum(int(leaf.size) for leaf in jax.tree.leaves((params, noise)))
     width = _WIDEST
-    while width > 1 and width * entries >= KERNEL_ENTRIES:
+    while width > 1 and width * max(product, entries // 8) >= KERNEL_ENTRIES:
         width //= 2
     return width
 

@@ -20,16 +20,19 @@ from jax.extend import core as jex
 # A reduction over fewer entries than this becomes one vectorised kernel; above it XLA's CPU
 # compiler changes strategy and is 20x slower per entry (measured, jax 0.10).
 KERNEL_ENTRIES = 4096
-# Products (rows x contracted x columns) up to this size are multiplied out.
-SMALL_PRODUCT = 128
+# Products (rows x contracted x columns) up to this size are multiplied out (measured: 2 to 5 times
+# faster than a library call per replica, as long as few enough replicas share a kernel).
+SMALL_PRODUCT = 1024
 
 _ELEMENTWISE = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp "
-    "convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt "
-    "integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg not or pow rem round "
-    "rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh xor".split()
+    """
+    abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type
+    copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite
+    le lgamma log log1p logistic lt max min mul ne neg not or pow rem round rsqrt select_n sign sin
+    sinh sqrt square stop_gradient sub tan tanh xor
+    """.split()  # noqa: SIM905
 )
-_REDUCTIONS = frozenset("reduce_sum reduce_max reduce_min reduce_prod squeeze".split())
+_REDUCTIONS = frozenset({"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "squeeze"})
 _CALLS = {"pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "remat2": "jaxpr"}
 _CALLS |= {"checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 
@@ -108,12 +111,12 @@ def _evaluate(jaxpr: Any, consts: Any, args: list[_Value], replicas: int) -> lis
 def _equation(eqn: Any, values: list[_Value], replicas: int) -> list[_Value]:
     name = eqn.primitive.name
     arrays = [array for array, _ in values]
-    if not any(batched for _, batched in values):
-        return [(out, False) for out in _bind(eqn)(*arrays)]
     if name in _CALLS:
         inner = eqn.params[_CALLS[name]]
         consts = getattr(inner, "consts", ())
         return _evaluate(getattr(inner, "jaxpr", inner), consts, values, replicas)
+    if not any(batched for _, batched in values):
+        return [(out, False) for out in _bind(eqn)(*arrays)]
     if name in _ELEMENTWISE:
         return [(_elementwise(eqn, values, replicas), True)]
     if name in _REDUCTIONS:
@@ -134,12 +137,13 @@ def _equation(eqn: Any, values: list[_Value], replicas: int) -> list[_Value]:
 
 
 def _bind(eqn: Any) -> Callable[..., list[Any]]:
-    """Return one equation as a function of all its inputs."""
-    free = [i for i, var in enumerate(eqn.invars) if not isinstance(var, jex.Literal)]
-    distinct = {eqn.invars[i]: i for i in free}
-    jaxpr = jex.Jaxpr([], list(distinct), eqn.outvars, [eqn], eqn.effects)
-    function = jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, []))
-    return lambda *arrays: function(*[arrays[i] for i in distinct.values()])
+    """Return one equation (not a call) as a function of its inputs."""
+
+    def function(*arrays: Any) -> list[Any]:
+        out = eqn.primitive.bind(*arrays, **eqn.params)
+        return list(out) if eqn.primitive.multiple_results else [out]
+
+    return function
 
 
 def _spread(value: _Value, replicas: int) -> Any:

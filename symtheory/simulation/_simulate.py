@@ -86,11 +86,7 @@ def simulate(
     every = min(_checks.count("record_every", every), steps)
     if not all(hasattr(dynamics, name) for name in ("kernel", "settings", "static")):
         raise InputError(f"dynamics must be SGD, SDE or GradientFlow, got {dynamics!r}")
-    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
-        try:
-            key = jax.random.wrap_key_data(jnp.asarray(key, jnp.uint32))
-        except (TypeError, ValueError):
-            raise InputError(f"key must be a JAX random key, got {key!r}; jax.random.key(0)") from None
+    key = _as_key(key)
     initial, dtype = _initial(model, params, replicas)
     ensemble = _Ensemble(model, dynamics, dtype, initial, replicas, key, observers(observe))
     began = time.perf_counter()
@@ -115,6 +111,21 @@ def simulate(
     )
 
 
+@jax.jit
+def _replica_keys(key: jax.Array, replicas: Any) -> jax.Array:
+    return jax.vmap(lambda r: jax.random.fold_in(key, r))(replicas)
+
+
+def _as_key(key: Any) -> jax.Array:
+    """Return a typed key; the older form, two integers, is one too."""
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.shape == ():
+            return key
+    elif np.shape(key) == (2,) and np.asarray(key).dtype == np.uint32:
+        return jax.random.wrap_key_data(jnp.asarray(key))
+    raise InputError(f"key must be one JAX random key such as jax.random.key(0), got {key!r}")
+
+
 class _Ensemble:
     """All blocks of replicas, at one step."""
 
@@ -127,8 +138,7 @@ class _Ensemble:
         # The last block is filled up with copies of the last replica, which nobody looks at.
         self.blocks = -(-replicas // width)
         index = np.arange(self.blocks * width).reshape(self.blocks, width)
-        fold = jax.jit(jax.vmap(lambda r: jax.random.fold_in(key, r)))
-        self.keys = [fold(row) for row in index]
+        self.keys = [_replica_keys(key, row) for row in index]
         rows = np.minimum(index, replicas - 1)
         self.states = []
         for row in rows:
@@ -153,7 +163,7 @@ class _Ensemble:
         self, steps: int, every: int, progress: Callable[[int, int], None] | None = None
     ) -> tuple[dict[str, np.ndarray], tuple[int, int] | None]:
         """Advance all blocks to `steps`; returns the records and the first failure, if any."""
-        kept: list[list[Any]] = []
+        kept: list[dict[str, np.ndarray]] = []
         length, failed = 1024, None
         while self.done < steps and failed is None:
             first = self.done

@@ -1,5 +1,7 @@
 """Symmetries of the parameters: generators, families of them, and their verification."""
 
+from symtheory.symmetry._discover import discover as discover
+from symtheory.symmetry._discover_result import Discovery as Discovery
 from symtheory.symmetry._families import Family as Family
 from symtheory.symmetry._families import Matrix as Matrix
 from symtheory.symmetry._families import SymmetricMatrix as SymmetricMatrix

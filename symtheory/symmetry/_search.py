@@ -68,10 +68,10 @@ def _rows(model: Model, seed: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
     _, back = jax.flatten_util.ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape), structure))
     theta = jax.random.normal(keys[0], (count, d), jnp.float64)
     samples = model.require_bound().sample(keys[1], (count,), jnp.float64)
-    loss = lambda vector, z: model.evaluate(back(vector), z)  # noqa: E731
+    loss = lambda vector, z: model.evaluate(back(vector), z)
     gradient = np.asarray(jax.jit(jax.vmap(jax.grad(loss)))(theta, samples))
     theta = np.asarray(theta)
-    gradient /= np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-300)
+    gradient = gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-300)
     rows = np.stack(
         [
             gradient[:, i] * theta[:, j] + (gradient[:, j] * theta[:, i] if i != j else 0)

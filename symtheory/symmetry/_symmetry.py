@@ -16,7 +16,7 @@ from symtheory.symmetry._families import Family
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Exponential:
-    """The linear transformations theta -> exp(lambda A) theta, given by the generator theta -> A theta.
+    """The transformations theta -> exp(lambda A) theta, given by the generator theta -> A theta.
 
     Args:
         action: `action(params)`, a linear JAX function that returns A theta as a pytree like

@@ -6,3 +6,5 @@ from symtheory.theory._equilibrium import EquilibriumPoint as EquilibriumPoint
 from symtheory.theory._expression import Expression as Expression
 from symtheory.theory._law import Law as Law
 from symtheory.theory._noether_flow import Flow as Flow
+from symtheory.theory._scale import ScaleFixedPoint as ScaleFixedPoint
+from symtheory.theory._scale import scale_fixed_point as scale_fixed_point

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from fractions import Fraction
 from typing import Any
 
 import jax
@@ -12,21 +11,18 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import sympy
-from flint import arb
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
-from symtheory.exact import rational_array
 from symtheory.model import Model
-from symtheory.readings import NO_DEADLINE, Deadline, Element, Ring, Symbols, as_fmpq, ball
+from symtheory.readings import NO_DEADLINE, Deadline, Element, Ring, Symbols
 from symtheory.symmetry import Affine, Exponential, Generator, read_generator, verify
-from symtheory.theory._equilibrium import Equilibrium, closed_form
 from symtheory.theory._expression import Expression, Formal, Term
 from symtheory.theory._gradient_noise import GradientNoise, quadratic_form, read_gradient_noise
 from symtheory.theory._identities import identity_steps
 from symtheory.theory._law import Law
 from symtheory.theory._layout import Layout, layout_of
-from symtheory.theory._lower import enclose
 from symtheory.theory._noise import ExactNoise, SampledNoise, quadratic
+from symtheory.theory._orbit import distinguished_member, equilibrium_of, projection
 from symtheory.theory._settings import settings_symbols
 from symtheory.theory._spectrum import Eigenspace, numeric_entries, spectrum
 from symtheory.verdict import Status, Verdict, conjunction
@@ -112,7 +108,7 @@ def _quadratic_law(
     settings = settings_symbols(_user_names(model, symmetry))
     eta, size, gamma, beta, _ = settings.values()
     charge = layout.components(quadratic_form(generator.matrix, generator.theta, symbols.ring))
-    matrix, member = _distinguished(generator, layout)
+    matrix, member = distinguished_member(generator, layout)
     spaces = spectrum(numeric_entries(matrix))
     exact, reason = _exact_moments(model, symbols, generator, spaces or [], deadline)
     trace: list[Element] | Formal
@@ -155,7 +151,7 @@ def _quadratic_law(
             )
         ),
         momentum_drift=make((trace_term((eta / (1 - beta)) ** 2 / size),)),
-        equilibrium=_equilibrium(
+        equilibrium=equilibrium_of(
             drift, generator, spaces, member, None if exact is None else exact.by_space, model
         ),
         noise=noise,
@@ -186,7 +182,7 @@ def _exact_moments(
     try:
         noise = read_gradient_noise(model, symbols, deadline)
         trace, drift_term = noise.trace(generator.matrix), noise.drift_term(generator.matrix)
-        by_space = [noise.trace(_projection(space, ring)) for space in spaces]
+        by_space = [noise.trace(projection(space, ring)) for space in spaces]
         return _ExactMoments(noise, trace, drift_term, by_space), ""
     except (UnreadableError, BudgetError) as error:
         return None, str(error)
@@ -194,121 +190,11 @@ def _exact_moments(
         ring.deadline = NO_DEADLINE
 
 
-def _projection(space: Eigenspace, ring: Ring) -> dict[tuple[int, int], Element]:
-    return {place: ring.constant(as_fmpq(value)) for place, value in space.projection.items()}
-
-
 def _user_names(model: Model, symmetry: Exponential) -> list[str]:
     return [*model.leaves, *model.constants, *model.unbound, *(symmetry.family or {})]
 
 
-# --- equilibrium ---------------------------------------------------------------------------------
-
-
-def _equilibrium(
-    drift: Expression,
-    generator: Generator,
-    spectral: list[Eigenspace] | None,
-    member: str,
-    noises: list[Element] | None,
-    model: Model,
-) -> Equilibrium:
-    """Return the equilibrium; `spectral` is None where an eigenvalue is irrational."""
-    spaces = spectral or []
-    rates = tuple(space.value for space in spaces)
-    ring = generator.symbols.ring
-    squares = [quadratic_form(_projection(s, ring), generator.theta, ring) for s in spaces]
-    zero = [False] * len(spaces) if noises is None else [s.is_zero() for s in noises]
-    solution, roles, fixed = closed_form(rates, drift.settings, zero)
-    where = {}
-    for role, symbol in roles.items():
-        k = 0 if role.endswith("+") else 1
-        element = squares[k] if role.startswith("c") else (noises[k] if noises else None)
-        if element is not None:
-            body: Any = [element]
-        else:
-            body = Formal("Tr_Sigma_P", r"\mathrm{Tr}[\Sigma P_{\pm}]")
-        scalar = Expression(
-            (Term(sympy.Integer(1), body, _not_callable),), generator.symbols, Layout(), {}
-        )
-        where[symbol] = scalar
-
-    def evaluate(params: Any, values: Any) -> tuple[list[arb], list[arb]] | None:
-        if spectral is None:
-            raise InputError(
-                "the generator has irrational eigenvalues, so the equilibrium on its orbit is not "
-                "certified; use law.noether_flow(...) for a numerical one"
-            )
-        if noises is None:
-            return None
-        balls = _point(model, generator.symbols, params, values)
-        return [enclose(e, balls) for e in squares], [enclose(e, balls) for e in noises]
-
-    return Equilibrium(
-        condition=drift,
-        member=member,
-        solution=solution,
-        where=where,
-        kind="unknown" if spectral is None else _kind(rates, zero, noises is not None),
-        rates=rates,
-        evaluate=evaluate,
-        fixed_charge=fixed,
-    )
-
-
-def _not_callable(params: Any, values: Any) -> Any:
-    raise InputError("take the closed form with .sympy(), or numbers with law.noether_flow")
-
-
-def _kind(rates: tuple[Fraction, ...], zero: list[bool], exact: bool) -> str:
-    """Say where the noise alone leads (gamma = 0)."""
-    if not exact and len({rate > 0 for rate in rates}) > 1:
-        return "unknown"
-    raises = any(rate > 0 and not z for rate, z in zip(rates, zero, strict=True))
-    lowers = any(rate < 0 and not z for rate, z in zip(rates, zero, strict=True))
-    if raises and lowers:
-        return "finite"
-    return "+infinity" if raises else "-infinity" if lowers else "everywhere"
-
-
-def _distinguished(
-    generator: Generator, layout: Layout
-) -> tuple[dict[tuple[int, int], Element], str]:
-    """Return the generator itself, or the family's member of identity (or all-ones) entries."""
-    if not layout.texts:
-        return generator.matrix, ""
-    ring = generator.symbols.ring
-    diagonal = [len(place) == 1 or place[0] == place[1] for place in layout.places]
-    index = {ring.names[t]: int(d) for t, d in zip(layout.texts, diagonal, strict=True)}
-    out: dict[tuple[int, int], Element] = {}
-    for place, element in generator.matrix.items():
-        total = as_fmpq(0)
-        for exponents, coefficient in element.numerator.to_dict().items():
-            chosen = next(i for i in index if i < len(exponents) and exponents[i])
-            total = total + coefficient * index[chosen]
-        if total != 0:
-            out[place] = ring.constant(total)
-    return out, "identity" if len(layout.shape) == 2 else "ones"
-
-
-def _point(model: Model, symbols: Symbols, params: Any, values: Any) -> dict[str, arb]:
-    """Return balls for all symbols at the simplest rationals that round to the given numbers."""
-    arrays: dict[tuple[str, str], np.ndarray] = {}
-    leaves = jax.tree.leaves(model.check_params(params))
-    for name, leaf in zip(model.leaves, leaves, strict=True):
-        arrays["param", name] = rational_array(leaf)
-    for name, value in model.bind(**values).values.items():
-        arrays["constant", name] = arrays["moment", name] = rational_array(value)
-    out = {}
-    for text, label in symbols.labels.items():
-        if (label.kind, label.name) in arrays:
-            out[text] = ball(arrays[label.kind, label.name][label.index])
-        elif label.kind in ("constant", "moment"):
-            raise InputError(f"no value is given for {label.name!r}; pass {label.name}=...")
-    return out
-
-
-# --- other kinds of generator ----------------------------------------------------------------------
+# --- other kinds of generator ---------------------------------------------------------------------
 
 
 def _symmetric_part(
@@ -338,7 +224,7 @@ def _symmetric_part(
 def _linear_law(
     model: Model, symmetry: Exponential, name: str, generator: Generator, proof: Verdict
 ) -> Law:
-    """A translation theta -> theta + lambda b: the linear charge b . theta feels no noise at all."""
+    """A translation theta -> theta + lambda b: its linear charge b . theta feels no noise."""
     if generator.matrix or symmetry.family:
         raise InputError(
             f"{name} mixes a linear generator with a shift; move the origin to its fixed point and "

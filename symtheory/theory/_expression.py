@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,6 @@ import sympy
 
 from symtheory.readings import Element, Symbols
 from symtheory.theory._layout import Layout
-
 
 _ESCAPES = {c: f"\\{c}" for c in "{}$&#%_ "} | {
     "\\": r"\backslash ", "~": r"\sim ", "^": r"\wedge ",
@@ -71,6 +71,10 @@ class Expression:
 
     def sympy(self) -> Any:
         """Return the SymPy expression (an immutable matrix for families)."""
+        return self._sympy
+
+    @functools.cached_property
+    def _sympy(self) -> Any:
         parts = []
         for term in self.terms:
             if isinstance(term.body, Formal):

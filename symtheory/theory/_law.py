@@ -96,6 +96,10 @@ class Law:
             out["equilibrium"] = self.equilibrium.sympy()
         return out
 
+    def callable(self) -> dict[str, Callable[..., Any]]:
+        """Return the closed forms as JAX functions f(params, **settings), by name."""
+        return {name: expression.callable() for name, expression in self.expressions().items()}
+
     def observables(self) -> dict[str, Callable[..., Any]]:
         """Return what a simulation should record: the charge, and g_B^T A g_B of each step.
 

@@ -2,7 +2,7 @@
 
 Gradient descent drives L + gamma |theta|^2 down; the noise moves theta along the symmetry,
   d theta/dt = -(grad L + 2 gamma theta) + sum_k a_k A_k theta,
-with a chosen so that every charge obeys its law: 2 <A_k theta, sum_l a_l A_l theta> = T Tr[Sigma A_k]
+with a such that every charge obeys its law, 2 <A_k theta, sum_l a_l A_l theta> = T Tr[Sigma A_k]
 (in discrete time also + eta grad L^T A_k grad L + 4 eta gamma^2 C_k, the exact step's share).
 """
 

@@ -1,0 +1,149 @@
+"""The command `symtheory discover`: generators, reflections and conservation laws of a loss."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+_SHOWN = 3
+_MARKS = {"proved": "bold green", "supported": "green", "refuted": "bold red"}
+
+
+def register(
+    app: typer.Typer,
+    *,
+    model_of: Callable[[str, list[str], list[str]], Any],
+    progress: Callable[..., contextlib.AbstractContextManager[Any]],
+    finish: Callable[..., Any],
+) -> None:
+    """Add the command to the command line.
+
+    Args:
+        app: The command line.
+        model_of: (MODEL, sizes, values) -> the model, as far as it is bound.
+        progress: Context that yields (stage, done, total) -> None.
+        finish: Prints the result and exits.
+    """
+
+    @app.command(name="discover")
+    def discover_command(
+        model: Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name, or file.py:name.")],
+        size: Annotated[list[str], typer.Option("--size", help="A size, as h=3; repeatable.")] = [],  # noqa: B006
+        value: Annotated[
+            list[str], typer.Option("--value", help="A constant in JSON, as V=[[1,0],[0,1]].")
+        ] = [],  # noqa: B006
+        budget: Annotated[float, typer.Option(help="Time limit in seconds.")] = 60.0,
+        max_memory: Annotated[
+            float | None, typer.Option(help="Limit in GiB on what the search may need.")
+        ] = None,
+        seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print one JSON object to stdout.")
+        ] = False,
+    ) -> None:
+        """Find the linear and affine symmetries of a loss and prove that there are no others.
+
+        Also its reflections and the number of conservation laws of gradient flow. Sizes must be
+        bound; constants and covariances may stay open, and then the answer holds for all of them.
+        """
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        import time
+
+        from symtheory import symmetry
+        from symtheory.errors import InputError
+
+        if not budget > 0:
+            raise InputError(f"--budget takes a positive number of seconds, got {budget:g}")
+        if max_memory is not None and not max_memory > 0:
+            raise InputError(f"--max-memory takes a positive number of GiB, got {max_memory:g}")
+        bound = model_of(model, size, value)
+        end = time.monotonic() + budget
+        with progress(quiet=as_json) as report:
+            found = symmetry.discover(
+                bound, seconds=budget, seed=seed, max_memory=max_memory, progress=report
+            )
+            data: dict[str, Any] = {"model": model, **found.to_json()}
+            lines = [f"[bold]Model[/]       {_plain(bound.name)}", *discovery_lines(found)]
+            for name, title in (
+                ("reflections", "Reflections"),
+                ("conservation_laws", "Conservation laws"),
+            ):
+                search = getattr(symmetry, name, None)
+                if search is None:
+                    continue
+                report(title.lower(), 0, 0)
+                extra = search(bound, seconds=max(end - time.monotonic(), 1.0), seed=seed)
+                data[name] = extra.to_json()
+                lines += ["", *extra_lines(title, data[name])]
+        finish(as_json, "discover", data, lines, str(found.status))
+
+
+def discovery_lines(found: Any) -> list[str]:
+    """Return the generators as lines of marked-up text."""
+    lines = [
+        f"[bold]Generators[/]  {found.total} linear ({found.symmetric} symmetric), "
+        f"{found.affine} with translations: {_mark(found.status)}",
+        f"  [dim]{_plain(found.completeness.claim)}; {_plain(found.completeness.how)}[/]",
+        f"  [dim]searched: {_plain(found.scope)}[/]",
+    ]
+    width = max((len(group.name) for group in found.groups), default=0)
+    everything = [*found.generators, *found.translations]
+    for group in found.groups:
+        lines.append("")
+        lines.append(
+            f"  {_plain(group.name):<{width}}  {group.count:>6}  {_mark(group.status)}  "
+            f"[dim]{_plain(', '.join(name or 'theta' for name in group.leaves))}[/]"
+        )
+        members = [item for item in everything if item.name == group.name]
+        lines += [f"      {_plain(item.latex)}" for item in members[:_SHOWN]]
+        if members[_SHOWN:]:
+            lines.append(f"      [dim]... {len(members) - _SHOWN} more (with --json)[/]")
+    for name, verdict in found.trivial.items():
+        lines.append(f"  trivial in {_plain(name)}: {_mark(verdict.status)}")
+    gap = found.gap
+    if gap and not gap.get("exact"):
+        lines.append(
+            f"[bold]Gap[/]         relative singular values {gap['kept']:.1e} kept, "
+            f"{gap['dropped']:.1e} dropped"
+        )
+    if found.structure is not None and found.total:
+        algebra = found.structure
+        centre = "not computed" if algebra.centre is None else str(len(algebra.centre))
+        lines.append(
+            f"[bold]Algebra[/]     closed under brackets: {_mark(algebra.closure.status)}; symmetric part "
+            f"{len(algebra.symmetric)}, antisymmetric part {len(algebra.antisymmetric)}, "
+            f"centre {centre}"
+        )
+    return lines
+
+
+def extra_lines(title: str, data: dict[str, Any]) -> list[str]:
+    """Return reflections or conservation laws as lines of marked-up text."""
+    head = f"[bold]{title}[/]"
+    if "lower" in data and "upper" in data:
+        low, high = data["lower"], data["upper"]
+        count = f"{low}" if low == high else f"between {low} and {high}"
+        return [f"{head}  {count}: {_mark(data.get('status', ''))}"]
+    lines = [f"{head}  {_mark(data.get('status', ''))}"]
+    for item in next((v for v in data.values() if isinstance(v, list)), []):
+        if isinstance(item, dict):
+            rank = f"  rank {item['rank']}" if "rank" in item else ""
+            lines.append(
+                f"  {_plain(str(item.get('name', item)))}{rank}  {_mark(item.get('status', ''))}"
+            )
+    return lines
+
+
+def _mark(status: Any) -> str:
+    text = str(status)
+    return f"[{_MARKS[text]}]{text}[/]" if text in _MARKS else f"[yellow]{text}[/]"
+
+
+def _plain(text: str) -> str:
+    """Protect text with square brackets from being read as markup."""
+    return text.replace("[", "\\[")
