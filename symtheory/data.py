@@ -350,7 +350,7 @@ def _is_not_zero(value: Any) -> bool:
 def _checked_covariance(cov: Any, count: int) -> np.ndarray:
     array = np.asarray(cov, dtype=float) if not _is_exact(cov) else np.asarray(cov)
     if array.ndim == 0:
-        array = array * np.eye(count, dtype=array.dtype)
+        array = np.diag(np.full(count, array[()], dtype=array.dtype))
     if array.shape != (count, count):
         raise InputError(
             f"a covariance of {count} entries has shape ({count}, {count}), got {array.shape}"

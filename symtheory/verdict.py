@@ -75,7 +75,7 @@ class Verdict:
         out: dict[str, Any] = {"status": str(self.status), "claim": self.claim}
         for field in dataclasses.fields(self)[2:]:
             value = getattr(self, field.name)
-            if value is None or value == "" or value == ():
+            if value is None or (isinstance(value, (str, tuple)) and not value):
                 continue
             out[field.name] = (
                 [part.to_json() for part in value] if field.name == "parts" else jsonable(value)

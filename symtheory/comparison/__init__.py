@@ -5,6 +5,7 @@ from symtheory.comparison._compare import Prediction as Prediction
 from symtheory.comparison._compare import compare as compare
 from symtheory.comparison._compare import diagonal_weights as diagonal_weights
 from symtheory.comparison._compare import final_charges as final_charges
+from symtheory.comparison._compare import final_total as final_total
 from symtheory.comparison._compare import (
     initialization_independence as initialization_independence,
 )

@@ -201,6 +201,21 @@ def final_charges(law: Law, run: Run, prediction: Prediction | None = None) -> l
     ]
 
 
+def final_total(law: Law, run: Run, prediction: Prediction) -> FinalCharge:
+    """Return the charge of the family's identity member in the last quarter of a run.
+
+    For matrix factorization this is |U|^2 - |W|^2, the balance of the two factors.
+    """
+    weights = diagonal_weights(law)
+    charge = measured_charge(run) @ weights
+    last = slice(3 * charge.shape[1] // 4, charge.shape[1])
+    return FinalCharge(
+        float((prediction.charges[:-1][last] @ weights).mean()),
+        mean_over_replicas(charge[:, last].mean(axis=1)),
+        float((prediction.scales[:-1][last] @ weights).mean()),
+    )
+
+
 def initialization_independence(
     law: Law, runs: list[Run], *, margin: float = 0.05, confidence: float = 0.99
 ) -> Verdict:

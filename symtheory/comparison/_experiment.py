@@ -18,13 +18,14 @@ from symtheory.comparison._compare import (
     compare,
     diagonal_weights,
     final_charges,
+    final_total,
     initialization_independence,
     predict,
 )
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.simulation import SGD, Run, simulate
-from symtheory.theory import Law
+from symtheory.theory import EquilibriumPoint, Law
 from symtheory.verdict import Verdict, conjunction
 
 _MOST_STEPS = 200_000
@@ -51,13 +52,27 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What came of an experiment: runs and predictions, start by start, and the verdict."""
+    """What came of an experiment, start by start, and the verdict.
+
+    Attributes:
+        law: The law that was tested.
+        plan: The settings.
+        runs: The simulations.
+        predictions: The Noether flow from each start.
+        finals: Predicted and measured charges in the last quarter of each run, by component.
+        totals: The same for the identity member of a family (the charge itself without one).
+        equilibria: The equilibrium on the orbit through the end of each flow, with its certified
+            bracket; empty where the law's moments are not exact.
+        verdict: The proof of the law joined with all comparisons.
+    """
 
     law: Law
     plan: Plan
     runs: tuple[Run, ...]
     predictions: tuple[Prediction, ...]
     finals: tuple[list[FinalCharge], ...]
+    totals: tuple[FinalCharge, ...]
+    equilibria: tuple[EquilibriumPoint, ...]
     verdict: Verdict
 
 
@@ -194,7 +209,8 @@ def experiment(
         An `Experiment` whose verdict joins the proof of the law with the comparisons.
     """
     key = jax.random.key(settings.seed)
-    runs, predictions, finals, verdicts = [], [], [], [law.verdict]
+    runs, predictions, finals, totals, equilibria = [], [], [], [], []
+    verdicts = [law.verdict]
     for k, start in enumerate(settings.starts):
         label = f"start {k + 1} of {len(settings.starts)}"
         run = simulate(
@@ -207,13 +223,16 @@ def experiment(
             observe=law,
             progress=None if progress is None else _labelled(progress, label),
         )
-        verdicts.append(compare(law, run, margin=margin))
+        verdict = compare(law, run, margin=margin)
+        verdicts.append(dataclasses.replace(verdict, claim=f"start {k + 1}: {verdict.claim}"))
         runs.append(run)
         if run.diverged:
             break
         prediction = predict(law, run)
         predictions.append(prediction)
         finals.append(final_charges(law, run, prediction))
+        totals.append(final_total(law, run, prediction))
+        equilibria += _certified(law, model, settings.dynamics, prediction)
     if not any(run.diverged for run in runs) and _agree(law, predictions):
         verdicts.append(initialization_independence(law, runs, margin=margin))
     verdict = conjunction(
@@ -221,7 +240,34 @@ def experiment(
         verdicts,
         how=f"{len(runs)} runs of {settings.replicas} replicas, {settings.steps} steps each",
     )
-    return Experiment(law, settings, tuple(runs), tuple(predictions), tuple(finals), verdict)
+    return Experiment(
+        law,
+        settings,
+        tuple(runs),
+        tuple(predictions),
+        tuple(finals),
+        tuple(totals),
+        tuple(equilibria),
+        verdict,
+    )
+
+
+def _certified(
+    law: Law, model: Model, dynamics: SGD, prediction: Prediction
+) -> list[EquilibriumPoint]:
+    """Return the equilibrium on the orbit through the end of a flow, if moments are exact."""
+    if law.equilibrium is None or law.noise is None or not law.noise.smooth:
+        return []
+    values: dict[str, Any] = {n: v for n, v in model.values.items() if n in law.model.unbound}
+    return [
+        law.equilibrium.at(
+            prediction.flows[0].params,
+            learning_rate=dynamics.time_per_step,
+            batch_size=dynamics.batch_size,
+            weight_decay=dynamics.weight_decay,
+            **values,
+        )
+    ]
 
 
 def _labelled(progress: Callable[[str, int, int], None], label: str) -> Callable[[int, int], None]:

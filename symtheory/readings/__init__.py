@@ -21,10 +21,7 @@ from symtheory.readings._balls import ball as ball
 from symtheory.readings._balls import enclose as enclose
 from symtheory.readings._balls import precision as precision
 from symtheory.readings._concrete import CONCRETE as CONCRETE
-from symtheory.readings._degrees import HALVINGS as HALVINGS
 from symtheory.readings._degrees import Degrees as Degrees
-from symtheory.readings._degrees import NotHomogeneousError as NotHomogeneousError
-from symtheory.readings._degrees import scaled as scaled
 from symtheory.readings._element import Element as Element
 from symtheory.readings._entries import Entries as Entries
 from symtheory.readings._interpreter import NO_DEADLINE as NO_DEADLINE
@@ -43,5 +40,8 @@ from symtheory.readings._rationals import as_fmpq as as_fmpq
 from symtheory.readings._residues import PRIME as PRIME
 from symtheory.readings._residues import Residues as Residues
 from symtheory.readings._ring import Ring as Ring
+from symtheory.readings._scaled import HALVINGS as HALVINGS
+from symtheory.readings._scaled import NotHomogeneousError as NotHomogeneousError
+from symtheory.readings._scaled import scaled as scaled
 from symtheory.readings._symbols import Label as Label
 from symtheory.readings._symbols import Symbols as Symbols

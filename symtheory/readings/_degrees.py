@@ -15,11 +15,9 @@ import numpy as np
 
 from symtheory.errors import UnreadableError
 from symtheory.exact import rational
-from symtheory.readings._degree_rules import HALVINGS as HALVINGS
-from symtheory.readings._degree_rules import NotHomogeneousError as NotHomogeneousError
-from symtheory.readings._degree_rules import Scaled, degree_rules, join
-from symtheory.readings._degree_rules import scaled as scaled
+from symtheory.readings._degree_rules import degree_rules
 from symtheory.readings._interpreter import Rule
+from symtheory.readings._scaled import Scaled, join, scaled
 
 
 class Degrees:

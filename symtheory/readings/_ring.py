@@ -26,7 +26,7 @@ import numpy as np
 from flint import Ordering, fmpq, fmpq_mpoly_ctx
 
 from symtheory.errors import BudgetError
-from symtheory.readings import _kernels
+from symtheory.readings import _indicators, _kernels, _roots
 from symtheory.readings._element import Element
 from symtheory.readings._interpreter import NO_DEADLINE, Deadline
 from symtheory.readings._rationals import as_fmpq
@@ -119,7 +119,7 @@ class Ring:
         if index is None:
             index = self._by_key[key] = self._new_index()
             self.kernels[index] = Kernel(function, argument, order, power)
-            if function in _kernels.INDICATORS:
+            if function in _indicators.INDICATORS:
                 self._add_sign(index, function, argument)
             elif order:
                 self.roots.append(index)
@@ -168,15 +168,15 @@ class Ring:
             return self.constant(value)
         raise TypeError(f"{type(value).__name__} is not an element of the ring")
 
-    # --- functions (see _kernels) ---
+    # --- functions (see _indicators, _kernels and _roots) ---
 
     def positive(self, argument: Element) -> Any:
         """Return 1[argument > 0]: a boolean where it is decided, else an idempotent element."""
-        return _kernels.positive(self, argument)
+        return _indicators.positive(self, argument)
 
     def vanishes(self, argument: Element) -> Any:
         """Return 1[argument = 0] up to null sets: a boolean, or an idempotent element."""
-        return _kernels.vanishes(self, argument)
+        return _indicators.vanishes(self, argument)
 
     def apply(self, function: str, argument: Element) -> Element:
         """Return the value of a function at an element, as an element."""
@@ -184,15 +184,15 @@ class Ring:
 
     def root(self, argument: Element, order: int) -> Element:
         """Return the real root of that order (argument >= 0)."""
-        return _kernels.root(self, self.coerce(argument), order)
+        return _roots.root(self, self.coerce(argument), order)
 
     def absolute(self, argument: Element) -> Element:
         """Return |argument|."""
-        return _kernels.absolute(self, argument)
+        return _indicators.absolute(self, argument)
 
     def inverse_root(self, element: Element, index: int) -> Element:
         """Return 1/element, freed of a root kernel that it contains."""
-        return _kernels.inverse_root(self, element, index)
+        return _roots.inverse_root(self, element, index)
 
     # --- kernels with relations ---
 

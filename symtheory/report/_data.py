@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from symtheory.comparison import Experiment
+from symtheory.comparison import Experiment, FinalCharge
 from symtheory.theory import Expression, Law
 from symtheory.verdict import jsonable
 
@@ -46,23 +46,25 @@ def law_data(law: Law) -> dict[str, Any]:
     return out
 
 
+def _charge_data(value: FinalCharge) -> dict[str, float]:
+    return {
+        "predicted": value.predicted,
+        "measured": float(value.measured.mean),
+        "standard_error": float(value.measured.standard_error),
+        "scale": value.scale,
+    }
+
+
 def experiment_data(result: Experiment) -> dict[str, Any]:
     """Return settings, predicted and measured charges by start, and the verdict."""
     dynamics = result.plan.dynamics
     starts = []
-    for run, final in zip(result.runs, result.finals, strict=False):
+    for run, final, total in zip(result.runs, result.finals, result.totals, strict=False):
         starts.append(
             {
                 "seconds": run.seconds,
-                "charges": [
-                    {
-                        "predicted": value.predicted,
-                        "measured": float(value.measured.mean),
-                        "standard_error": float(value.measured.standard_error),
-                        "scale": value.scale,
-                    }
-                    for value in final
-                ],
+                "balance": _charge_data(total),
+                "charges": [_charge_data(value) for value in final],
             }
         )
     diverged = next((run.divergence for run in result.runs if run.divergence), None)
@@ -78,6 +80,15 @@ def experiment_data(result: Experiment) -> dict[str, Any]:
             "seed": result.plan.seed,
         },
         "starts": starts,
+        "equilibria": [
+            {
+                "charge": point.charge,
+                "flow": point.flow,
+                "bracket": None if point.bracket is None else [float(b) for b in point.bracket],
+                "status": str(point.verdict.status),
+            }
+            for point in result.equilibria
+        ],
         "divergence": None if diverged is None else jsonable(vars(diverged)),
         "verdict": result.verdict.to_json(),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from symtheory.comparison import Experiment
+from symtheory.comparison import Experiment, FinalCharge
 from symtheory.theory import Equilibrium, Expression, Law
 from symtheory.verdict import Verdict
 
@@ -47,7 +47,7 @@ def law_lines(law: Law, *, latex: bool = False) -> list[str]:
     """Return a law as lines of marked-up text."""
     lines = [f"[bold]Law[/]       {_plain(law.verdict.claim)}: {mark(law)}"]
     for step in law.steps:
-        lines.append(f"  {mark(step)}  {_plain(step.claim)}  [dim]({_plain(step.how)})[/]")
+        lines.append(_step_line(step))
     if law.charge is None:
         if law.verdict.how:
             lines.append(f"  {_plain(law.verdict.how)}")
@@ -109,26 +109,44 @@ def experiment_lines(result: Experiment) -> list[str]:
     ]
     if result.finals:
         lines.append("  charge in the last quarter: predicted, measured +- standard error")
-    for k, final in enumerate(result.finals):
-        for i, value in enumerate(final):
-            name = f"start {k + 1}" if len(final) == 1 else f"start {k + 1}, component {i + 1}"
-            lines.append(
-                f"    {name}:  {value.predicted:+.5f}   {float(value.measured.mean):+.5f} +- "
-                f"{float(value.measured.standard_error):.5f}   (size {value.scale:.3g})"
-            )
+    for k, (final, total) in enumerate(zip(result.finals, result.totals, strict=True)):
+        name = f"start {k + 1}"
+        if len(final) == 1:
+            lines.append(_charge_line(name, total))
+            continue
+        lines.append(_charge_line(f"{name}, balance", total))
+        lines += [_charge_line(f"  component {i + 1}", value) for i, value in enumerate(final)]
+    for k, point in enumerate(result.equilibria):
+        lines.append(
+            f"  equilibrium on the orbit of start {k + 1}: charge {point.charge:+.5f}, "
+            f"lambda* {point.flow:+.4g} from the end of the flow: {mark(point.verdict)}"
+        )
     lines += ["", *verdict_lines(result.verdict)]
     return lines
+
+
+def _charge_line(name: str, value: FinalCharge) -> str:
+    error = float(value.measured.standard_error)
+    return (
+        f"    {name:<18} {value.predicted:+.5f}   {float(value.measured.mean):+.5f} +- {error:.5f}"
+        f"   (size {value.scale:.3g})"
+    )
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """Return a verdict and the parts it rests on."""
     lines = [f"[bold]Verdict[/]   {mark(verdict)}: {_plain(verdict.claim)}"]
     for part in verdict.parts:
-        lines.append(f"  {mark(part)}  {_plain(part.claim)}  [dim]({_plain(part.how)})[/]")
+        lines.append(_step_line(part))
         for detail in part.parts:
             if not detail.status.holds and str(detail.status) != "not_applicable":
                 lines.append(f"      {mark(detail)}  {_plain(detail.claim)}: {_plain(detail.how)}")
     return lines
+
+
+def _step_line(step: Verdict) -> str:
+    how = f"  [dim]({_plain(step.how)})[/]" if step.how else ""
+    return f"  {mark(step)}  {_plain(step.claim)}{how}"
 
 
 def _plain(text: str) -> str:

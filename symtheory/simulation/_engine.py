@@ -41,7 +41,7 @@ def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, .
     """Return the compiled program for a model, a kind of dynamics and observables."""
     kernel = dynamics.kernel(model, dtype)
     chunk = kernel.chunk
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.random.key(0)
     params = model.structure(dtype)[0]
     memory = jax.eval_shape(kernel.start, params)
     noise = jax.eval_shape(kernel.draw, key)

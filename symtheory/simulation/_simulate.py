@@ -16,6 +16,7 @@ from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.simulation import _checks
 from symtheory.simulation._engine import CAPACITY, Engine, engine, to_lanes
+from symtheory.simulation._generator import fused
 from symtheory.simulation._observe import observers
 from symtheory.simulation._run import Divergence, Run
 
@@ -113,7 +114,7 @@ def simulate(
 
 @jax.jit
 def _replica_keys(key: jax.Array, replicas: Any) -> jax.Array:
-    return jax.vmap(lambda r: jax.random.fold_in(key, r))(replicas)
+    return fused(jax.vmap(lambda r: jax.random.fold_in(key, r))(replicas))
 
 
 def _as_key(key: Any) -> jax.Array:

@@ -93,19 +93,33 @@ class Fields:
 
     # --- the fields at one point ---
 
-    def params(self) -> list[np.ndarray]:
-        """Return one parameter vector; where values are compared, one with few dead units."""
+    def params(self, effort: int = 1) -> list[np.ndarray]:
+        """Return one parameter vector; where values are compared, the one of many candidates
+        with the fewest units that are never or always active on random samples.
+        """
         if not self.enclosed:
             return self.points.params(1)
-        found = self.points.params(_CANDIDATES)
-        repeated = [np.repeat(leaf, _PROBES, axis=0) for leaf in found]
-        lanes = self.points.lanes(repeated)
-        rows, decided = self.gradients(lanes, self.points.samples(_CANDIDATES * _PROBES))
-        active = (rows != 0) & decided[:, None]
-        share = active.reshape(_CANDIDATES, _PROBES, -1).mean(axis=1)
-        score = -np.sum(share < 0.04, axis=1) + np.mean(share * (1 - share), axis=1)
-        best = int(np.argmax(score))
-        return [leaf[best : best + 1] for leaf in found]
+        best: tuple[float, list[np.ndarray]] | None = None
+        for _ in range(effort):
+            self.deadline.check()
+            found = self.points.params(_CANDIDATES)
+            if best is not None:  # keep most of the best one so far
+                fresh = [self.points.rng.random(leaf.shape) < 0.15 for leaf in found]
+                found = [
+                    np.where(new, leaf, old)
+                    for new, leaf, old in zip(fresh, found, best[1], strict=True)
+                ]
+            lanes = self.points.lanes([np.repeat(leaf, _PROBES, axis=0) for leaf in found])
+            rows, decided = self.gradients(lanes, self.points.samples(_CANDIDATES * _PROBES))
+            active = (rows != 0) & decided[:, None]
+            share = active.reshape(_CANDIDATES, _PROBES, -1).mean(axis=1)
+            stuck = np.sum((share < 0.04) | (share > 0.96), axis=1)
+            scores = np.mean(share * (1 - share), axis=1) - stuck
+            k = int(np.argmax(scores))
+            if best is None or scores[k] > best[0]:
+                best = float(scores[k]), [leaf[k : k + 1] for leaf in found]
+        assert best is not None
+        return best[1]
 
     def velocity(self) -> list[np.ndarray]:
         """Return random velocities and the friction, for phase space."""

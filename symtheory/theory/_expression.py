@@ -19,7 +19,8 @@ _ESCAPES = {c: f"\\{c}" for c in "{}$&#%_ "} | {
 
 def _shown(name: str) -> str | None:
     """Return the LaTeX of a name that LaTeX would misread, None if it can print it as it is."""
-    if not set(name) & (_ESCAPES.keys() - {"_"}):
+    plain = not set(name) & (_ESCAPES.keys() - {"_"})
+    if plain and "__" not in name and name == name.strip("_"):
         return None
     return rf"\mathrm{{{''.join(_ESCAPES.get(c, c) for c in name)}}}"
 

@@ -136,7 +136,7 @@ class SampledNoise:
 def apply_basis(symmetry: Exponential, layout: Layout, params: Any) -> Any:
     """Return A_k theta for every component k, stacked along a new first axis."""
     if not symmetry.family:
-        return jax.tree.map(lambda t: t[None], symmetry.tangent(params, {}))
+        return jax.tree.map(lambda t: jnp.asarray(t)[None], symmetry.tangent(params, {}))
     stacked = jnp.asarray(layout.basis())
     names = list(symmetry.family)
     if len(names) == 1:

@@ -53,5 +53,5 @@ EXAMPLE = Example(
     sizes={"dy": 2, "h": 2, "dx": 2},
     arrays=arrays,
     learning_rate=0.005,
-    steps=20_000,
+    steps=40_000,
 )

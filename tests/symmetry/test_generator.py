@@ -24,7 +24,9 @@ from symtheory.symmetry import (
 from symtheory.verdict import Status
 
 MODEL = Model(
-    lambda p, z: jnp.sum(p["a"]) * jnp.sum(p["b"]) * z["z"], {"a": (2,), "b": (2, 2)}, {"z": Normal(())}
+    lambda p, z: jnp.sum(p["a"]) * jnp.sum(p["b"]) * z["z"],
+    {"a": (2,), "b": (2, 2)},
+    {"z": Normal(())},
 )
 
 
@@ -84,6 +86,7 @@ def test_a_family_without_members_has_one_basis_member():
 )
 def test_diagonal_generators_of_a_monomial(rates, powers):
     """u^i v^j w^k is invariant exactly when i a + j b + k c = 0."""
+
     def loss(p, z):
         return z["z"] * p["u"] ** powers[0] * p["v"] ** powers[1] * p["w"] ** powers[2]
 

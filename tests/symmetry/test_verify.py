@@ -49,7 +49,9 @@ def assert_refuted(model, symmetry):
     members = numbers_of(witness.get("family", {}))
     constants = numbers_of(witness.get("constants", {}))
     tangent = symmetry.action(params, *(members[n] for n in symmetry.family or {}))
-    tangent = jax.tree.map(lambda p, t: jnp.broadcast_to(jnp.asarray(t, p.dtype), p.shape), params, tangent)
+    tangent = jax.tree.map(
+        lambda p, t: jnp.broadcast_to(jnp.asarray(t, p.dtype), p.shape), params, tangent
+    )
     loss = lambda p: model.loss(p, sample, constants) if constants else model.loss(p, sample)
     found = jax.jvp(loss, (params,), (tangent,))[1]
     assert found == pytest.approx(witness["derivative"], rel=1e-9)
@@ -153,9 +155,7 @@ def test_members_of_a_family():
 
 def test_a_small_asymmetry_is_found():
     """No tolerance: a millionth of a broken symmetry is a broken symmetry."""
-    model = Model(
-        lambda p, z: (p["u"] * p["w"] - z["z"]) ** 2 + 1e-12 * p["u"] ** 2, PAIR, Z
-    )
+    model = Model(lambda p, z: (p["u"] * p["w"] - z["z"]) ** 2 + 1e-12 * p["u"] ** 2, PAIR, Z)
     assert_refuted(model, Exponential(lambda p: {"u": p["u"], "w": -p["w"]}))
 
 

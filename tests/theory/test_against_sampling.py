@@ -93,12 +93,12 @@ def test_drift_of_one_step(name, symmetry):
     @jax.jit
     def step(key):
         gradients = per_sample_gradients(model, params, key, size)
-        moved = jax.tree.map(
-            lambda p, g: p - eta * (g.mean(0) + 2 * decay * p), params, gradients
-        )
+        moved = jax.tree.map(lambda p, g: p - eta * (g.mean(0) + 2 * decay * p), params, gradients)
         return forms(law, moved) - forms(law, params)
 
-    changes = np.asarray(jax.lax.map(step, jax.random.split(jax.random.key(2), repeats), batch_size=5000))
+    changes = np.asarray(
+        jax.lax.map(step, jax.random.split(jax.random.key(2), repeats), batch_size=5000)
+    )
     error = standard_error(changes)
     numbers = {"learning_rate": eta, "batch_size": size, "weight_decay": decay}
     predicted = law.discrete_drift.callable()(params, **numbers)

@@ -150,7 +150,9 @@ def test_irrational_eigenvalues_are_not_called_an_equilibrium():
 def moved(params, symmetry, time):
     """exp(time A) params, by the matrix exponential of the generator."""
     flat, back = jax.flatten_util.ravel_pytree(params)
-    matrix = jax.jacobian(lambda v: jax.flatten_util.ravel_pytree(symmetry.tangent(back(v), {}))[0])(flat)
+    matrix = jax.jacobian(
+        lambda v: jax.flatten_util.ravel_pytree(symmetry.tangent(back(v), {}))[0]
+    )(flat)
     return back(scipy.linalg.expm(time * np.asarray(matrix)) @ flat)
 
 
@@ -163,9 +165,7 @@ def test_the_equilibrium_does_not_depend_on_the_start(name, symmetry, decay):
     action = example.symmetries[symmetry]
     law = derive(example.bound(), action)
     flat = np.random.default_rng(1).normal(size=example.bound().dimension)
-    start = jax.tree.map(
-        jnp.asarray, unflatten(example.bound(), flat)
-    )
+    start = jax.tree.map(jnp.asarray, unflatten(example.bound(), flat))
     ends = []
     for time in (-0.8, 0.0, 0.3, 1.1):
         here = moved(start, action, time)
@@ -198,7 +198,9 @@ weights = st.one_of(st.just(Fraction(0)), positive)
 @given(
     spaces=st.lists(
         st.tuples(
-            st.fractions(min_value=-3, max_value=3, max_denominator=4).filter(bool), weights, weights
+            st.fractions(min_value=-3, max_value=3, max_denominator=4).filter(bool),
+            weights,
+            weights,
         ),
         min_size=1,
         max_size=4,
@@ -245,9 +247,7 @@ def test_the_drift_decreases_along_every_orbit(data, decay):
     drift = law.drift.callable()
     path = [
         float(
-            drift(
-                moved(start, action, time), learning_rate=0.1, batch_size=1, weight_decay=decay
-            )
+            drift(moved(start, action, time), learning_rate=0.1, batch_size=1, weight_decay=decay)
         )
         for time in times
     ]

@@ -39,9 +39,7 @@ def law_and_point(name, symmetry):
 
 def substitution(law, params, values):
     """Numbers for the printed symbols, by their printed names."""
-    out = {
-        symbol: NUMBERS[name] for name, symbol in law.drift.settings.items() if name in NUMBERS
-    }
+    out = {symbol: NUMBERS[name] for name, symbol in law.drift.settings.items() if name in NUMBERS}
     for name, array in {**params, **values}.items():
         array = np.asarray(array, dtype=float)
         if array.ndim == 0 and law.model.unbound.get(name) is not None and law.model.unbound[name]:
@@ -63,7 +61,9 @@ def test_sympy_and_callable_agree(name, symmetry):
         called = np.asarray(expression.callable()(params, **settings, **values))
         printed = expression.sympy()
         assert printed.free_symbols <= numbers.keys()
-        taken = np.array(printed.xreplace(numbers).tolist() if called.ndim else printed.xreplace(numbers))
+        taken = np.array(
+            printed.xreplace(numbers).tolist() if called.ndim else printed.xreplace(numbers)
+        )
         np.testing.assert_allclose(called, taken.astype(float), rtol=1e-10, atol=1e-11)
         assert called.shape == getattr(printed, "shape", ())
 
@@ -78,7 +78,9 @@ def test_callables_compile_and_differentiate(name, symmetry):
     np.testing.assert_allclose(compiled, plain, rtol=1e-12, atol=1e-13)
     # Derivative against a symmetric difference, along a fixed direction.
     along = jax.tree.map(jnp.ones_like, params)
-    moved = lambda t: drift(jax.tree.map(lambda p, a: p + t * a, params, along), **settings, **values)
+    moved = lambda t: drift(
+        jax.tree.map(lambda p, a: p + t * a, params, along), **settings, **values
+    )
     slope = jax.jacobian(moved)(0.0)
     np.testing.assert_allclose(slope, (moved(1e-5) - moved(-1e-5)) / 2e-5, rtol=1e-5, atol=1e-6)
     # A batch of points in one call.

@@ -100,7 +100,8 @@ def test_scalar_factor_laws():
         "charge": charge,
         "noise_trace": noise,
         "drift": -4 * gamma * charge + eta / size * noise,
-        "discrete_drift": ((1 - 2 * eta * gamma) ** 2 - 1) * charge + eta**2 * (bias + noise / size),
+        "discrete_drift": ((1 - 2 * eta * gamma) ** 2 - 1) * charge
+        + eta**2 * (bias + noise / size),
         "momentum_drift": (eta / (1 - beta)) ** 2 * noise / size,
     }
     for name, formula in expected.items():

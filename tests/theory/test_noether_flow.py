@@ -26,7 +26,9 @@ def test_scale_invariance_without_decay(scale):
     flow = scale.noether_flow({"w": np.array([1.0, 0, 2.0, 0])}, times, temperature=temperature)
     expected = 25 + 4 * (temperature / 2) * 3 * times
     np.testing.assert_allclose(flow.charges[:, 0] ** 2, expected, rtol=1e-6)
-    assert not np.allclose(flow.charges[:, 0] ** 2, 25 + 2 * (temperature / 2) * 3 * times, rtol=0.05)
+    assert not np.allclose(
+        flow.charges[:, 0] ** 2, 25 + 2 * (temperature / 2) * 3 * times, rtol=0.05
+    )
     # The direction stays, only the length grows.
     np.testing.assert_allclose(flow.params["w"] / np.linalg.norm(flow.params["w"]),
                                np.array([1, 0, 2, 0]) / np.sqrt(5), atol=1e-7)  # fmt: skip
@@ -121,7 +123,9 @@ def test_formal_moments_are_averaged_over_a_pool():
     )
     law = derive(model, Exponential(lambda p: {"u": -p["u"], "w": p["w"]}))
     flow = law.noether_flow({"u": 1.0, "w": 0.5}, [0.0, 0.1], temperature=0.01)
-    start = float(law.drift.callable()({"u": 1.0, "w": 0.5}, learning_rate=0.01, batch_size=1, weight_decay=0))
+    start = float(
+        law.drift.callable()({"u": 1.0, "w": 0.5}, learning_rate=0.01, batch_size=1, weight_decay=0)
+    )
     assert flow.charges.shape == (2, 1)
     assert np.sign(flow.charges[1, 0] - flow.charges[0, 0]) == np.sign(start)
 

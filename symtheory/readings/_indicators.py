@@ -1,0 +1,130 @@
+"""Indicators of ring elements: 1[f > 0] and 1[f = 0], true or false on sight, or a kernel.
+
+1[-f > 0] = 1 - 1[f > 0] fails where f = 0 on a whole activation pattern, so the zero set of f is
+worked out first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from symtheory.readings._element import Element
+from symtheory.readings._zeros import is_closed, sign_of_number, zero_set
+
+if TYPE_CHECKING:
+    from symtheory.readings._ring import Ring
+
+INDICATORS = frozenset({"positive", "vanishing"})
+"""Kernels with the values 0 and 1."""
+
+_SIGN_SPLITS = 2  # arguments with at most so many sign kernels are split on them
+_STRICT = frozenset({"exp", "exp2", "logistic", "cosh"})
+
+
+def positive(ring: Ring, x: Element) -> Any:
+    """Return 1[x > 0]: a boolean where it is decided, else an idempotent element."""
+    number = x.as_fmpq()
+    if number is not None:
+        return bool(number > 0)
+    signs = ring.signs_in(x)
+    if 0 < len(signs) <= _SIGN_SPLITS:
+        return _condition(split(ring, signs[0], x, lambda part: positive(ring, part)))
+    if is_closed(ring, x) and (sign := sign_of_number(x)) is not None:
+        return sign > 0
+    sign, core = 1, ring.constant(1)
+    for poly in x.parts():
+        if poly is not None:
+            rest = _without_squares(ring, poly)
+            known = manifest_sign(ring, rest)
+            sign *= known or 1
+            core = core if known else core * Element(ring, rest)
+    if core.as_fmpq() is not None:
+        return sign > 0
+    lead = core.numerator.leading_coefficient() * sign
+    core = core * (1 / core.numerator.leading_coefficient())
+    if lead > 0:
+        return ring.kernel("positive", core)
+    zero = zero_set(ring, core)
+    if zero is None:  # no way to tell: an indicator of its own, unrelated to 1[core > 0]
+        return ring.kernel("positive", -core)
+    return _condition(1 - ring.kernel("positive", core) - _number(ring, zero))
+
+
+def vanishes(ring: Ring, x: Element) -> Any:
+    """Return 1[x = 0] up to null sets: a boolean, or an idempotent element."""
+    zero = zero_set(ring, x)
+    if zero is not None:
+        return zero
+    core = x * x.leading_sign()
+    return ring.kernel("vanishing", Element(ring, core.numerator))
+
+
+def absolute(ring: Ring, x: Element) -> Element:
+    """Return |x|; where x = 0 it does not matter which sign is taken."""
+    is_positive = positive(ring, x)
+    if isinstance(is_positive, bool):
+        return x if is_positive else -x
+    return x * (2 * is_positive - 1)
+
+
+def _condition(x: Element) -> Any:
+    number = x.as_fmpq()
+    return x if number is None else bool(number != 0)
+
+
+def _number(ring: Ring, condition: Any) -> Element:
+    return ring.constant(int(condition)) if isinstance(condition, bool) else condition
+
+
+def split(ring: Ring, index: int, x: Element, function: Callable[[Element], Any]) -> Element:
+    """Return a function of an element, pattern by pattern of one sign kernel."""
+    s = ring.generator(index)
+    on = _number(ring, function(x.at_sign(index, 1)))
+    off = _number(ring, function(x.at_sign(index, 0)))
+    return ring.generator(index) * on + (1 - s) * off
+
+
+def _without_squares(ring: Ring, poly: Any) -> Any:
+    """Divide out positive kernels and even powers of symbols that divide every term."""
+    content = poly.term_content()
+    divisor = poly.context().constant(1)
+    for index, n in enumerate(content.degrees()):
+        if n > 0:
+            kept = int(n) % 2 if index not in ring.kernels else int(n)
+            kept = 0 if _is_strict(ring, index) else kept
+            divisor = divisor * ring.generator(index).parts()[0] ** (int(n) - kept)
+    return poly / divisor
+
+
+def manifest_sign(ring: Ring, poly: Any) -> int | None:
+    """Return the sign of a sum of squares and the like, almost everywhere; None if not on sight."""
+    strict = False
+    sign = 0
+    for exponents, coefficient in poly.to_dict().items():
+        if sign and (coefficient > 0) != (sign > 0):
+            return None
+        sign = 1 if coefficient > 0 else -1
+        present = [(i, n) for i, n in enumerate(exponents) if n]
+        if any(n % 2 and not _is_nonnegative(ring, i) for i, n in present):
+            return None
+        strict = strict or all(_is_strict(ring, i) or i not in ring.kernels for i, _ in present)
+    return sign if strict else None
+
+
+def _is_nonnegative(ring: Ring, index: int) -> bool:
+    kernel = ring.kernels.get(index)
+    if kernel is None:
+        return False
+    is_root = kernel.order and kernel.function not in ("sin", "sinh", "cbrt")
+    return bool(is_root) or kernel.function in _STRICT or kernel.function in INDICATORS
+
+
+def _is_strict(ring: Ring, index: int) -> bool:
+    """Tell whether a generator is positive almost everywhere (where it is real)."""
+    kernel = ring.kernels.get(index)
+    if kernel is None:
+        return False
+    if kernel.order and _is_nonnegative(ring, index):
+        return zero_set(ring, kernel.argument) is False
+    return kernel.function in _STRICT

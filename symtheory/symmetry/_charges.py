@@ -1,0 +1,199 @@
+"""Linear generators found by structure (one matrix per axis of a leaf), and proved all at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from symtheory.errors import UnreadableError
+from symtheory.readings import read
+from symtheory.symmetry._actions import UNIT, Actions, NotEquivariantError, acted
+from symtheory.symmetry._fields import Fields, null_vectors
+from symtheory.symmetry._modular import MODULUS
+
+_LARGEST_NUMBER = 1000
+_LARGEST_SEARCH = 1500
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AxisGenerator:
+    """theta -> A theta, acting on each axis of a leaf by one matrix.
+
+    Attributes:
+        parts: Integer matrices by (leaf number, axis); a scalar leaf has one axis of length 1.
+        antisymmetric: Whether all of them are antisymmetric (otherwise symmetric).
+    """
+
+    parts: dict[tuple[int, int], np.ndarray]
+    antisymmetric: bool = False
+
+    def tangent(self, leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return A theta for residues, leaf by leaf."""
+        out = []
+        for number, leaf in enumerate(leaves):
+            whole = leaf.reshape(leaf.shape or (1,))
+            total = np.zeros_like(whole)
+            for (owner, axis), part in self.parts.items():
+                if owner == number:
+                    moved = np.moveaxis(whole, axis, 0).reshape(len(part), -1)
+                    image = (part % MODULUS) @ moved % MODULUS
+                    rest = [s for i, s in enumerate(whole.shape) if i != axis]
+                    total = total + np.moveaxis(image.reshape(len(part), *rest), 0, axis)
+            out.append((total % MODULUS).reshape(leaf.shape))
+        return out
+
+
+def proved_generators(
+    fields: Fields, kind: str, antisymmetric: bool = False
+) -> list[AxisGenerator]:
+    """Return generators of the loss that act axis by axis, each one proved.
+
+    grad l(theta; z) . A theta = 0 is linear in the matrices: candidates are its solutions at
+    random points mod a prime; the loss is then read in the domain `Actions`.
+
+    Args:
+        fields: The gradient fields.
+        kind: "diagonal" matrices or any "matrix".
+        antisymmetric: Look for antisymmetric matrices instead of symmetric ones.
+    """
+    places = _unknowns(fields, kind, antisymmetric)
+    if not places or len(places) > _LARGEST_SEARCH:
+        return []
+    count = len(places) + 8
+    theta = fields.points.lanes(fields.points.params(count))
+    rows, decided = fields.gradients(theta, fields.points.samples(count))
+    equations = _equations([x.residue for x in theta], rows, places, antisymmetric)[decided]
+    found = []
+    for vector in null_vectors(equations):
+        numbers = small_integers(vector)
+        if numbers is not None:
+            found.append(_generator(fields, places, numbers, antisymmetric))
+    return _proved(fields, found)
+
+
+def _unknowns(fields: Fields, kind: str, antisymmetric: bool) -> list[tuple[int, int, int, int]]:
+    """Return (leaf, axis, i, j); a multiple of the leaf itself belongs to its first axis."""
+    out = []
+    for leaf, shape in enumerate(fields.points.shapes):
+        for axis, size in enumerate(shape or (1,)):
+            for i in range(size):
+                for j in range(i, size if kind == "matrix" else i + 1):
+                    if not (antisymmetric and i == j) and not (axis and i == j == 0):
+                        out.append((leaf, axis, i, j))
+    return out
+
+
+def _equations(
+    theta: Sequence[np.ndarray],
+    rows: np.ndarray,
+    places: Sequence[tuple[int, int, int, int]],
+    antisymmetric: bool,
+) -> np.ndarray:
+    """Return the coefficients of the unknown matrix entries in grad l . A theta."""
+    lanes = len(rows)
+    products: dict[tuple[int, int], np.ndarray] = {}
+    cuts = np.cumsum([math.prod(x.shape[1:]) for x in theta])[:-1]
+    for leaf, (x, slope) in enumerate(zip(theta, np.split(rows, cuts, axis=1), strict=True)):
+        shape = x.shape[1:] or (1,)
+        for axis, size in enumerate(shape):
+            left, right = (
+                np.moveaxis(part.reshape(lanes, *shape), axis + 1, 1).reshape(lanes, size, -1)
+                for part in (slope, x)
+            )
+            products[leaf, axis] = _matmul(left, np.swapaxes(right, 1, 2))
+    columns = []
+    for leaf, axis, i, j in places:
+        table = products[leaf, axis]
+        if i == j:
+            columns.append(table[:, i, i])
+        else:
+            columns.append(table[:, i, j] + (-1 if antisymmetric else 1) * table[:, j, i])
+    return np.stack(columns, axis=1) % MODULUS
+
+
+def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    total = np.zeros((len(a), a.shape[1], b.shape[2]), dtype=np.int64)
+    for start in range(0, a.shape[2], 2**10):
+        total += a[:, :, start : start + 2**10] @ b[:, start : start + 2**10] % MODULUS
+    return total % MODULUS
+
+
+def _generator(
+    fields: Fields, places: Sequence[Any], numbers: Sequence[int], antisymmetric: bool
+) -> AxisGenerator:
+    parts: dict[tuple[int, int], np.ndarray] = {}
+    for (leaf, axis, i, j), number in zip(places, numbers, strict=True):
+        if number:
+            size = (fields.points.shapes[leaf] or (1,))[axis]
+            part = parts.setdefault((leaf, axis), np.zeros((size, size), dtype=np.int64))
+            part[i, j] = number
+            if i != j:
+                part[j, i] = -number if antisymmetric else number
+    return AxisGenerator(parts, antisymmetric)
+
+
+def _proved(fields: Fields, found: list[AxisGenerator]) -> list[AxisGenerator]:
+    """Return those generators that pass through the loss, tried together and else one by one."""
+    if not found or _pass(fields, found):
+        return found
+    if len(found) == 1:
+        return []
+    return [generator for generator in found if _pass(fields, [generator])]
+
+
+def _pass(fields: Fields, generators: list[AxisGenerator]) -> bool:
+    params, sample, constants = (_leaves(node) for node in fields.structure)
+    count = len(generators)
+    domain = Actions(count)
+    arguments = []
+    for leaf, struct in enumerate(params):
+        axes: dict[int, np.ndarray] = {}
+        scale = np.zeros(count, dtype=np.int64)
+        for k, generator in enumerate(generators):
+            for (owner, axis), part in generator.parts.items():
+                if owner == leaf and struct.shape:
+                    stack = axes.setdefault(axis, np.zeros((count, *part.shape), dtype=np.int64))
+                    stack[k] = UNIT * part
+                elif owner == leaf:
+                    scale[k] = UNIT * part[0, 0]
+        arguments.append(acted(struct.shape, scale, axes))
+    arguments += [domain.invariant(struct.shape) for struct in (*sample, *constants)]
+    try:
+        [out] = read(fields.loss, domain, arguments, fields.deadline)
+    except (NotEquivariantError, UnreadableError):
+        return False
+    return bool(domain.lift(out).is_invariant)
+
+
+def _leaves(node: Any) -> list[Any]:
+    import jax
+
+    return jax.tree.leaves(node)
+
+
+def small_integers(vector: np.ndarray) -> list[int] | None:
+    """Return the multiple of a vector of residues that is a vector of small integers, or None."""
+    fractions = []
+    for item in vector:
+        number = small_fraction(int(item))
+        if number is None:
+            return None
+        fractions.append(number)
+    common = math.lcm(*(x.denominator for x in fractions))
+    if common > _LARGEST_NUMBER:
+        return None
+    return [int(x * common) for x in fractions]
+
+
+def small_fraction(number: int) -> Fraction | None:
+    """Return the fraction with small numerator and denominator that has this residue, or None."""
+    a, b, low, high = MODULUS, number % MODULUS, 0, 1
+    while b > _LARGEST_NUMBER:
+        quotient = a // b
+        a, b, low, high = b, a - quotient * b, high, low - quotient * high
+    return None if abs(high) > _LARGEST_NUMBER or not high else Fraction(b, high)

@@ -1,0 +1,226 @@
+"""Count the conservation laws of training, from above and from below, both exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from symtheory.errors import BudgetError, InputError, UnreadableError
+from symtheory.model import Model
+from symtheory.readings import Deadline
+from symtheory.symmetry._charges import AxisGenerator, proved_generators
+from symtheory.symmetry._fields import Fields, rank
+from symtheory.symmetry._modular import MODULUS
+from symtheory.verdict import Status, Verdict
+
+_REFERENCE = "Marcotte, Gribonval and Peyré 2023 (arXiv 2307.00144), Theorem 3.3"
+_REFERENCE_MOMENTUM = "Marcotte, Gribonval and Peyré 2024 (arXiv 2405.12888)"
+_LARGEST = 2000
+_DEEPEST = 4
+_POINTS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class ConservationLaws:
+    """How many independent functions of the parameters training conserves, whatever the data.
+
+    Attributes:
+        lower: Rank of the differentials of proved laws.
+        upper: Dimension of the space minus a rank of the Lie algebra of the fields.
+        laws: The proved laws, as text.
+        verdict: Proved where both bounds meet.
+    """
+
+    lower: int
+    upper: int
+    laws: tuple[str, ...]
+    verdict: Verdict
+
+    @property
+    def status(self) -> Status:
+        """Whether the count is proved."""
+        return self.verdict.status
+
+    def to_json(self) -> dict[str, Any]:
+        """Return bounds, status and laws as JSON-ready data."""
+        return {
+            "lower": self.lower,
+            "upper": self.upper,
+            "status": str(self.status),
+            "laws": list(self.laws),
+            "how": self.verdict.how,
+        }
+
+
+def conservation_laws(
+    model: Model, *, momentum: bool = False, seconds: float | None = 60.0, seed: int = 0
+) -> ConservationLaws:
+    """Count the independent conservation laws of gradient flow, or of heavy-ball motion.
+
+    A law is a function C with grad C . grad l(theta; z) = 0 for all samples z: it is constant
+    under gradient flow on every data set. There are d - dim Lie(W)(theta) independent ones near a
+    generic theta, W the span of the fields theta -> grad l(theta; z). Mod a prime and at one
+    point ranks can only drop, so d - rank is an upper bound whatever was drawn; the rank of the
+    differentials of proved laws theta^T A theta is a lower bound.
+
+    With momentum the flow is theta'' + tau theta' = -grad l for generic tau, and laws are
+    functions of (t, theta, v = theta'): e^{tau t} v^T A theta with antisymmetric A.
+
+    Args:
+        model: A model with all sizes bound.
+        momentum: Count the laws of heavy-ball motion instead.
+        seconds: Time limit; when it is reached the bounds found so far are returned.
+        seed: Seed of the points.
+
+    Returns:
+        Both bounds; `proved` if they meet, else `inconclusive`.
+
+    Raises:
+        InputError: A size is not bound, or the time limit is not positive.
+
+    Source: arXiv 2307.00144 and 2405.12888.
+
+    >>> from symtheory.data import Normal
+    >>> model = Model(lambda p, z: (p["u"] * p["w"] * z["x"] - z["y"]) ** 2,
+    ...               {"u": (), "w": ()}, random={"x": Normal(()), "y": Normal(())})
+    >>> conservation_laws(model).to_json()["lower"], conservation_laws(model).upper
+    (1, 1)
+    """
+    if seconds is not None and not seconds > 0:
+        raise InputError(f"the time limit must be positive, got {seconds}")
+    count = _Count(model, momentum, seed, Deadline(seconds))
+    why = ""
+    try:
+        for _ in count.steps():
+            if count.lower == count.upper:
+                break
+    except (BudgetError, UnreadableError) as error:
+        why = str(error)
+    return count.result(why)
+
+
+class _Count:
+    """The bounds as they are improved."""
+
+    def __init__(self, model: Model, momentum: bool, seed: int, deadline: Deadline) -> None:
+        self.model, self.momentum, self.seed, self.deadline = model, momentum, seed, deadline
+        self.dimension = 2 * model.dimension + 1 if momentum else model.dimension
+        self.lower, self.upper = 0, self.dimension
+        self.generators: list[AxisGenerator] = []
+        self.pieces = False
+        self.level = 0
+
+    def steps(self) -> Iterator[None]:
+        """Improve one bound at a time, cheapest first."""
+        if self.model.dimension > _LARGEST:
+            raise BudgetError(
+                f"ranks are taken for at most {_LARGEST} parameters, the model has "
+                f"{self.model.dimension}"
+            )
+        fields = Fields(self.model, self.momentum, self.seed, self.deadline)
+        self.pieces = fields.enclosed
+        if not self.momentum:
+            yield self._raise_lower(fields, "diagonal")
+        base = _Rank(fields)
+        yield self._lower_upper(base, 0)
+        if fields.enclosed and not self.momentum:
+            yield self._lower_upper(base, 0, 4)
+            for effort in (4, 8, 16):
+                yield self._lower_upper(_Rank(fields, effort), 0, 4)
+        yield self._raise_lower(fields, "matrix")
+        for level in range(1, (2 * _DEEPEST if self.momentum else _DEEPEST) + 1):
+            for _ in range(6):
+                before = base.rank
+                yield self._lower_upper(base, level)
+                if base.rank == before:
+                    break
+        for _ in range(_POINTS if fields.enclosed else 0):
+            yield self._lower_upper(_Rank(fields, 32), 0, 12)
+
+    def _raise_lower(self, fields: Fields, kind: str) -> None:
+        found = proved_generators(fields, kind, self.momentum)
+        if not found:
+            return
+        theta = [fields.points.rng.integers(1, MODULUS, s) for s in fields.points.shapes]
+        rows = [_flat(generator.tangent(theta)) for generator in found]
+        if self.momentum:
+            speed = [fields.points.rng.integers(1, MODULUS, s) for s in fields.points.shapes]
+            turned = [_flat(generator.tangent(speed)) for generator in found]
+            # The differential of e^{tau t} v^T A theta by t, theta and v, at t = 0, tau = 1.
+            flat = _flat(speed)
+            rows = [
+                np.concatenate([[int(sum(flat * a % MODULUS) % MODULUS)], -b % MODULUS, a])
+                for a, b in zip(rows, turned, strict=True)
+            ]
+        bound = rank(np.stack(rows))
+        if bound > self.lower:
+            self.lower, self.generators = bound, found
+
+    def _lower_upper(self, at: _Rank, level: int, factor: int = 1) -> None:
+        at.extend(level, self.upper - self.lower, factor)
+        if self.dimension - at.rank < self.upper:
+            self.upper, self.level = self.dimension - at.rank, level
+
+    def result(self, why: str) -> ConservationLaws:
+        """Return the bounds with their verdict."""
+        met = self.lower == self.upper
+        flow = "heavy-ball motion" if self.momentum else "gradient flow"
+        number = str(self.lower) if met else f"{self.lower} to {self.upper}"
+        where = "near the sampled parameters" if self.pieces else "near generic parameters"
+        verdict = Verdict(
+            Status.PROVED if met else Status.INCONCLUSIVE,
+            f"{flow} of {self.model.name} has {number} independent conservation laws {where}",
+            how=f"rank of the Lie algebra mod {MODULUS} (brackets up to depth {self.level}): at "
+            f"most {self.upper}; differentials of proved laws: at least {self.lower}"
+            + (f"; {why}" if why else ""),
+            predicted=self.lower,
+            measured=self.upper,
+            assumptions=("grad l is the derivative of the loss as a function, almost everywhere",),
+            reference=_REFERENCE_MOMENTUM if self.momentum else _REFERENCE,
+        )
+        names = list(self.model.leaves)
+        laws = tuple(_text(generator, names) for generator in self.generators)
+        return ConservationLaws(self.lower, self.upper, laws, verdict)
+
+
+class _Rank:
+    """The rank of the fields and brackets evaluated at one point so far."""
+
+    def __init__(self, fields: Fields, effort: int = 1) -> None:
+        self.fields = fields
+        self.params, self.extra = fields.params(effort), fields.velocity()
+        self.rows: np.ndarray = np.zeros((0, fields.dimension), dtype=np.int64)
+        self.rank = 0
+
+    def extend(self, level: int, missing: int, factor: int) -> None:
+        """Add random nested brackets of one depth."""
+        fields = self.fields
+        count = (fields.dimension if level == 0 else min(missing, fields.dimension)) + 16
+        if level == 0 and fields.enclosed:
+            count = 3 * factor * count
+        new = fields.rows(level, self.params, self.extra, count)
+        rows = np.concatenate([self.rows, new])
+        self.rank = rank(rows)
+        self.rows = rows
+
+
+def _flat(leaves: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([leaf.reshape(-1) for leaf in leaves])
+
+
+def _text(generator: AxisGenerator, names: list[str]) -> str:
+    """Write theta^T A theta (or e^{tau t} v^T A theta) as a sum of traces over leaves."""
+    terms = []
+    for (leaf, axis), part in generator.parts.items():
+        for i, j in zip(*np.nonzero(part), strict=True):
+            if i <= j:
+                number = int(part[i, j]) * (1 if i == j or generator.antisymmetric else 2)
+                left, right = (f"{names[leaf] or 'theta'}[axis {axis}: {k + 1}]" for k in (i, j))
+                pair = f"|{left}|^2" if i == j else f"<{left}, {right}>"
+                if generator.antisymmetric:
+                    pair = f"e^(tau t) (<v_{left}, {right}> - <v_{right}, {left}>)"
+                terms.append(f"{number:+d} {pair}")
+    return " ".join(terms)
