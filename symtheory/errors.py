@@ -19,6 +19,10 @@ class UnreadableError(InputError):
     """A domain cannot read a primitive of the loss; names both and says what to do instead."""
 
 
+class PrimitiveError(UnreadableError):
+    """The loss uses a primitive that a domain has no rule for."""
+
+
 class BudgetError(SymtheoryError):
     """A time or size limit was reached; callers turn this into the status `inconclusive`."""
 

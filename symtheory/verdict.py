@@ -77,9 +77,8 @@ class Verdict:
             value = getattr(self, field.name)
             if value is None or (isinstance(value, (str, tuple)) and not value):
                 continue
-            out[field.name] = (
-                [part.to_json() for part in value] if field.name == "parts" else jsonable(value)
-            )
+            parts = [part.to_json() for part in self.parts]
+            out[field.name] = parts if field.name == "parts" else jsonable(value)
         return out
 
     def __str__(self) -> str:

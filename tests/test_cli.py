@@ -245,6 +245,13 @@ def test_bad_input_is_one_clear_sentence(symtheory, user_file, tmp_path, argumen
             "model = st.Model(lambda p, z: p @ z['x'], params=(3,), random={'x': st.Normal(2)})",
             "cannot be evaluated at the given shapes",
         ),
+        (
+            "import jax.numpy as jnp, symtheory as st\n"
+            "model = st.Model(lambda p, z: jnp.sort(p * z['x'])[0], params=(2,),\n"
+            "                 random={'x': st.Normal(2)})\n"
+            "scale = st.Exponential(lambda p: p)",
+            "cannot read the primitive 'sort'",
+        ),
     ],
 )
 def test_bad_model_files(symtheory, tmp_path, source, message):

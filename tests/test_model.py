@@ -178,11 +178,11 @@ def test_a_loss_that_fits_at_no_size_is_found_when_the_sizes_are_known():
 def test_messages_are_one_sentence_that_says_what_to_do():
     model = linear()
     cases = [
-        (lambda: model.require_bound(), "the size 'dy' is not bound; bind it with model.bind(dy=...)"),
+        (lambda: model.require_bound(), "size 'dy' is not bound; bind it with model.bind(dy=...)"),
         (lambda: model.structure(), "is not bound; bind it with model.bind("),
         (lambda: model.dimension, "is not bound; bind it with model.bind("),
         (lambda: model.bind(dy=2, h=2, dx=2).require_bound(),
-         "the covariance or mean 'Sx' of shape (2, 2) is not bound; bind it with model.bind(Sx=...)"),
+         "covariance or mean 'Sx' of shape (2, 2) is not bound; bind it with model.bind(Sx=...)"),
         (lambda: model.bind(dy=2, h=2, dx=2, Sx=1, Se=1).require_bound(),
          "the constant 'V' of shape (2, 2) is not bound; bind it with model.bind(V=...)"),
         (lambda: model.bind(dy=2, h=2, dx=2).sample(jax.random.key(0)), "'Sx' is not bound"),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
-from symtheory.errors import BudgetError, UnreadableError
+from symtheory.errors import BudgetError, PrimitiveError, UnreadableError
 
 Rule = Callable[..., Any]
 """A rule takes the read inputs and the primitive's parameters and returns the read output(s)."""
@@ -165,10 +165,10 @@ def _check_types(equation: Any, domain: Domain, arguments: list[Any]) -> None:
         )
 
 
-def unreadable(domain: str, name: str, why: str = "") -> UnreadableError:
+def unreadable(domain: str, name: str, why: str = "") -> PrimitiveError:
     """Return the error of a primitive that a domain cannot read, saying what to do."""
     cause = f" ({why})" if why else ""
-    return UnreadableError(
+    return PrimitiveError(
         f"the {domain} domain cannot read the primitive {name!r} of this loss{cause}; "
         "write the loss without it, or use a numerical route (st.simulate, or a law with its "
         "expectations left formal)"

@@ -28,7 +28,10 @@ _WIDEST_ON_ACCELERATOR = 4096
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Engine:
-    """Compiled functions for blocks of `width` replicas, which lie along the last axes."""
+    """Compiled functions for blocks of `width` replicas, which lie along the last axes.
+
+    A block is (params, memory, number of the chunk of noise at hand, noise).
+    """
 
     width: int
     start: Any
@@ -77,9 +80,7 @@ def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, .
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure)
 
     @jax.jit
-    def segment(
-        keys: Any, params: Any, memory: Any, first: Any, last: Any, every: Any, values: Any
-    ) -> Any:
+    def segment(keys: Any, block: Any, first: Any, last: Any, every: Any, values: Any) -> Any:
         """Advance from step `first` to `last`, recording at multiples of `every`."""
 
         def piece(carry: Any) -> Any:
@@ -103,18 +104,23 @@ def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, .
             )
             return stop, wanted, state, noise, records
 
-        empty = zeros(jax.eval_shape(draw, keys, first))
-        blank = zeros(jax.eval_shape(measure, params, empty, first))
+        params, memory, number, noise = block
+        blank = zeros(jax.eval_shape(measure, params, noise, first))
         records = jax.tree.map(lambda x: jnp.zeros((CAPACITY + 1, *x.shape), x.dtype), blank)
-        carry = (first, jnp.full_like(first, -1), (params, memory), empty, records)
-        _, _, state, _, records = jax.lax.while_loop(lambda c: c[0] < last, piece, carry)
-        return (*state, records)
+        carry = (first, number, (params, memory), noise, records)
+        _, number, state, noise, records = jax.lax.while_loop(lambda c: c[0] < last, piece, carry)
+        return (*state, number, noise), records
+
+    @jax.jit
+    def start(keys: Any, params: Any) -> Any:
+        # The noise enters and leaves the program so that the compiler keeps it with replicas last.
+        memory = jax.vmap(kernel.start, in_axes=-1, out_axes=-1)(params)
+        return params, memory, jnp.int32(-1), zeros(jax.eval_shape(draw, keys, 0))
 
     @jax.jit
     def observe(params: Any) -> dict[str, Any]:
         return {n: f(params) for n, f in measures.items() if n not in with_gradient}
 
-    start = jax.jit(jax.vmap(kernel.start, in_axes=-1, out_axes=-1))
     return Engine(width, start, segment, observe)
 
 

@@ -142,15 +142,15 @@ class _Ensemble:
         self.keys = [_replica_keys(key, row) for row in index]
         rows = np.minimum(index, replicas - 1)
         self.states = []
-        for row in rows:
+        for row, keys in zip(rows, self.keys, strict=True):
             block = jax.device_put(to_lanes(jax.tree.map(lambda x, row=row: x[row], initial)))
-            self.states.append((block, self.engine.start(block)))
+            self.states.append(self.engine.start(keys, block))
         self.done = 0
 
     def call(self, block: int, state: Any, first: int, last: int, every: int) -> Any:
-        """Advance one block; returns (params, memory, records)."""
+        """Advance one block; returns it and its records."""
         bounds = (np.int32(first), np.int32(last), np.int32(every))
-        out = self.engine.segment(self.keys[block], *state, *bounds, self.values)
+        out = self.engine.segment(self.keys[block], state, *bounds, self.values)
         return jax.block_until_ready(out)
 
     def each(self, function: Callable[[int], Any]) -> list[Any]:
@@ -172,14 +172,14 @@ class _Ensemble:
             began = time.perf_counter()
             outs = self.each(lambda b: self.call(b, self.states[b], first, last, every))  # noqa: B023
             seconds = time.perf_counter() - began
-            bad = [b for b, out in enumerate(outs) if not self._finite(b, out[0]).all()]
+            bad = [b for b, out in enumerate(outs) if not self._finite(b, out[0][0]).all()]
             if bad:
                 failed = min(self._first_failure(b, first, last, every) for b in bad)
                 last = failed[0]
                 outs = self.each(lambda b: self.call(b, self.states[b], first, last, every))  # noqa: B023
             if last > first:
-                kept.append(self._records([out[2] for out in outs], first, last, every))
-            self.states = [(out[0], out[1]) for out in outs]
+                kept.append(self._records([out[1] for out in outs], first, last, every))
+            self.states = [out[0] for out in outs]
             self.done = last
             if progress is not None:
                 progress(self.done, steps)
@@ -209,13 +209,13 @@ class _Ensemble:
         state = self.states[block]
         while last - first > 1:
             middle = (first + last) // 2
-            out = self.call(block, state, first, middle, every)
-            if self._finite(block, out[0]).all():
-                first, state = middle, out[:2]
+            after, _ = self.call(block, state, first, middle, every)
+            if self._finite(block, after[0]).all():
+                first, state = middle, after
             else:
                 last = middle
-        out = self.call(block, state, first, last, every)
-        lane = int(np.argmin(self._finite(block, out[0])))
+        after, _ = self.call(block, state, first, last, every)
+        lane = int(np.argmin(self._finite(block, after[0])))
         return first, block * self.engine.width + lane
 
     def _records(self, blocks: list[Any], first: int, last: int, every: int) -> dict[str, Any]:

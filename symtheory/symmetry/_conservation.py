@@ -20,7 +20,7 @@ _REFERENCE = "Marcotte, Gribonval and Peyré 2023 (arXiv 2307.00144), Theorem 3.
 _REFERENCE_MOMENTUM = "Marcotte, Gribonval and Peyré 2024 (arXiv 2405.12888)"
 _LARGEST = 2000
 _DEEPEST = 4
-_POINTS = 12
+_POINTS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +128,10 @@ class _Count:
         yield self._lower_upper(base, 0)
         if fields.enclosed and not self.momentum:
             yield self._lower_upper(base, 0, 4)
-            for effort in (4, 8, 16):
-                yield self._lower_upper(_Rank(fields, effort), 0, 4)
+            for _ in range(_POINTS):  # a point with fewer dead units
+                trial = _Rank(fields, fields.neighbour(base.params))
+                yield self._lower_upper(trial, 0)
+                base = trial if trial.rank >= base.rank else base
         yield self._raise_lower(fields, "matrix")
         for level in range(1, (2 * _DEEPEST if self.momentum else _DEEPEST) + 1):
             for _ in range(6):
@@ -137,8 +139,10 @@ class _Count:
                 yield self._lower_upper(base, level)
                 if base.rank == before:
                     break
-        for _ in range(_POINTS if fields.enclosed else 0):
-            yield self._lower_upper(_Rank(fields, 32), 0, 12)
+        for factor in range(1, _POINTS if fields.enclosed else 0):
+            trial = _Rank(fields, fields.neighbour(base.params))
+            yield self._lower_upper(trial, 0, 1 + factor // 64)
+            base = trial if trial.rank >= base.rank else base
 
     def _raise_lower(self, fields: Fields, kind: str) -> None:
         found = proved_generators(fields, kind, self.momentum)
@@ -189,9 +193,9 @@ class _Count:
 class _Rank:
     """The rank of the fields and brackets evaluated at one point so far."""
 
-    def __init__(self, fields: Fields, effort: int = 1) -> None:
+    def __init__(self, fields: Fields, params: list[np.ndarray] | None = None) -> None:
         self.fields = fields
-        self.params, self.extra = fields.params(effort), fields.velocity()
+        self.params, self.extra = params or fields.params(), fields.velocity()
         self.rows: np.ndarray = np.zeros((0, fields.dimension), dtype=np.int64)
         self.rank = 0
 

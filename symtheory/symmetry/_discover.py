@@ -249,7 +249,12 @@ def groups(found: Sequence[Found]) -> tuple[Group, ...]:
         symmetric = len(symmetric_part(fields))
         leaves = dict.fromkeys(leaf for item in members for leaf in item.leaves)
         worst = min((item.verdict.status for item in members), key=_ORDER.index)
-        out.append(Group(name, len(members), symmetric, tuple(leaves), worst))
+        proved = [item for item in members if item.verdict.status == Status.PROVED]
+        how = "; ".join(dict.fromkeys(item.verdict.how for item in members))
+        moved = any(item.shift for item in members)
+        out.append(
+            Group(name, len(members), symmetric, tuple(leaves), worst, how, len(proved), moved)
+        )
     return tuple(out)
 
 

@@ -108,11 +108,12 @@ class Meter:
 
     def __init__(self, model: Model, parts: Sequence[Part], seed: int) -> None:
         self._model, self._parts = model.require_bound(), list(parts)
+        self._places = [place for row in places_of(parts).values() for place in row]
         self._key = jax.random.key(seed)
         self._structure = model.structure(np.float64)[0]
         self._gradient = jax.grad(model.evaluate)
         self._summary = jax.jit(self._summarize)
-        self._full = jax.jit(self._contract, static_argnums=2)
+        self._full = jax.jit(self._contract, static_argnums=1)
 
     def _point(self, key: jax.Array) -> tuple[list[Any], Any]:
         keys = jax.random.split(key, len(jax.tree.leaves(self._structure)) + 1)
@@ -134,25 +135,20 @@ class Meter:
         ]
 
     def _summarize(self, key: jax.Array) -> Any:
-        dots, diagonals, shifts, corners, active = {}, {}, {}, {}, {}
-        for k, (slope, value) in enumerate(self._pairs(key)):
-            product = slope * value
-            dots[k] = jnp.stack([jnp.sum(product), jnp.sum(jnp.abs(product))])
-            active[k] = jnp.max(jnp.abs(slope), initial=0.0)
-            for axis in range(slope.ndim):
-                others = tuple(i for i in range(slope.ndim) if i != axis)
-                place = Place(k, axis)
-                diagonals[place] = jnp.stack(
-                    [jnp.sum(product, others), jnp.sum(jnp.abs(product), others)]
-                )
-                shifts[place] = jnp.stack(
-                    [
-                        jnp.max(jnp.abs(jnp.sum(slope, axis))),
-                        jnp.max(jnp.sum(jnp.abs(slope), axis)),
-                    ]
-                )
-                chosen = np.array(near(slope.shape[axis]))
-                corners[place] = _both(slope, value, axis, chosen)
+        pairs = self._pairs(key)
+        dots = [
+            jnp.stack([jnp.sum(slope * value), jnp.sum(jnp.abs(slope * value))])
+            for slope, value in pairs
+        ]
+        active = [jnp.max(jnp.abs(slope), initial=0.0) for slope, _ in pairs]
+        diagonals, shifts, corners = [], [], []
+        for place in self._places:
+            slope, value = pairs[place.part]
+            others = tuple(i for i in range(slope.ndim) if i != place.axis)
+            product, sums = slope * value, [jnp.sum(x, place.axis) for x in (slope, abs(slope))]
+            diagonals.append(jnp.stack([jnp.sum(product, others), jnp.sum(abs(product), others)]))
+            shifts.append(jnp.stack([jnp.max(abs(x)) for x in sums]))
+            corners.append(_both(slope, value, place.axis, np.array(near(slope.shape[place.axis]))))
         return dots, diagonals, shifts, corners, active
 
     def measure(self, count: int, report: Any, deadline: Any) -> Measured:
@@ -163,19 +159,18 @@ class Meter:
             for k, key in enumerate(keys):
                 deadline.check()
                 report("contract gradients", k, count)
-                rows.append(jax.tree.map(np.asarray, _flat(self._summary(key))))
+                rows.append(jax.tree.map(np.asarray, self._summary(key)))
+        lists = [[np.stack(xs) for xs in zip(*column, strict=True)] for column in zip(*rows, strict=True)]
+        names = [range(len(self._parts)), self._places, self._places, self._places]
         tables = [
-            {name: np.stack([row[part][name] for row in rows]) for name in rows[0][part]}
-            for part in range(5)
+            dict(zip(name, table, strict=True))
+            for name, table in zip([*names, range(len(self._parts))], lists, strict=True)
         ]
         return Measured(*tables)
 
-    def _contract(self, key: jax.Array, scale: jax.Array, places: tuple[Place, ...]) -> Any:
+    def _contract(self, key: jax.Array, places: tuple[Place, ...]) -> Any:
         pairs = self._pairs(key)
-        return [
-            scale[k] * _both(*pairs[place.part], place.axis, None)
-            for k, place in enumerate(places)
-        ]
+        return [_both(*pairs[place.part], place.axis, None) for place in places]
 
     def matrices(self, places: Sequence[Place], count: int, deadline: Any) -> Any:
         """Yield C and its absolute counterpart for every place, at new points."""
@@ -183,7 +178,7 @@ class Meter:
             self._key, *keys = jax.random.split(self._key, count + 1)
             for key in keys:
                 deadline.check()
-                out = self._full(key, jnp.ones(len(places)), tuple(places))
+                out = self._full(key, tuple(places))
                 yield [np.asarray(x) for x in out]
 
 
@@ -197,7 +192,3 @@ def _both(slope: Any, value: Any, axis: int, chosen: np.ndarray | None) -> Any:
     if chosen is not None:
         a, b = a[chosen], b[chosen]
     return jnp.stack([a @ b.T, jnp.abs(a) @ jnp.abs(b).T])
-
-
-def _flat(tables: Any) -> list[dict[Any, Any]]:
-    return [dict(table) for table in tables]

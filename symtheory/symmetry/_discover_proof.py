@@ -75,7 +75,7 @@ class Prover:
         params, sample, constants = model.structure()
         known = {n: v for n, v in model.values.items() if n in model.constants}
         open_constants = {n: s for n, s in constants.items() if n not in known}
-        self._structures = (params, sample, open_constants)
+        self.structures = (params, sample, open_constants)
         self._value = lambda p, z, c: model.evaluate(p, z, {**known, **c})
         self._shapes = [tuple(s.shape) for s in jax.tree.leaves(params)]
         self.dimension = sum(math.prod(shape) for shape in self._shapes)
@@ -83,14 +83,14 @@ class Prover:
     @functools.cached_property
     def loss(self) -> ClosedJaxpr:
         """The loss of parameters, sample and open constants, traced."""
-        return trace(self._value, *self._structures)[0]
+        return trace(self._value, *self.structures)[0]
 
     @functools.cached_property
     def _derivative(self) -> Any:
         def derivative(p: Any, t: Any, z: Any, c: Any) -> Any:
             return jax.jvp(lambda q: self._value(q, z, c), (p,), (t,))[1]
 
-        params, sample, constants = self._structures
+        params, sample, constants = self.structures
         return _pruned(trace(derivative, params, params, sample, constants)[0])
 
     # --- degrees of homogeneity ---
@@ -113,7 +113,7 @@ class Prover:
         mu = np.asarray(mu, dtype=np.int64)
         if np.max(np.abs(mu), initial=0) > _LARGEST_DEGREE // HALVINGS:
             return None
-        rest = jax.tree.leaves(self._structures[1:])
+        rest = jax.tree.leaves(self.structures[1:])
         count = sum(math.prod(s.shape) for s in rest)
         nu = np.zeros(count, dtype=np.int64) if nu is None else nu
         shapes = [*self._shapes, *(tuple(s.shape) for s in rest)]
@@ -156,7 +156,7 @@ class Prover:
         theta_tree, sample, constants = exact_arguments(self._model, None, symbols)
         if row is not None:
             sample = _at_row(self._model, sample, ring, row)
-        constants = {n: constants[n] for n in self._structures[2]}
+        constants = {n: constants[n] for n in self.structures[2]}
         leaves = jax.tree.leaves(theta_tree)
         moved = _tangents(fields, leaves, symbols)
         inputs = [*leaves, *moved, *jax.tree.leaves(sample), *jax.tree.leaves(constants)]

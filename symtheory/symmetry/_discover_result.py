@@ -77,6 +77,9 @@ class Group:
         symmetric: How many independent symmetric matrices they span.
         leaves: The parameters they move.
         status: The worst status among them.
+        how: How that was established.
+        proved: How many are proved.
+        affine: Whether they have a constant part.
     """
 
     name: str
@@ -84,12 +87,16 @@ class Group:
     symmetric: int
     leaves: tuple[str, ...]
     status: Status
+    how: str = ""
+    proved: int = 0
+    affine: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the group as JSON-ready data."""
         return {
             "name": self.name, "count": self.count, "symmetric": self.symmetric,
-            "leaves": list(self.leaves), "status": str(self.status),
+            "leaves": list(self.leaves), "status": str(self.status), "proved": self.proved,
+            "how": self.how, "affine": self.affine,
         }  # fmt: skip
 
 

@@ -93,33 +93,29 @@ class Fields:
 
     # --- the fields at one point ---
 
-    def params(self, effort: int = 1) -> list[np.ndarray]:
-        """Return one parameter vector; where values are compared, the one of many candidates
+    def params(self) -> list[np.ndarray]:
+        """Return one parameter vector; where values are compared, the one of several candidates
         with the fewest units that are never or always active on random samples.
         """
         if not self.enclosed:
             return self.points.params(1)
-        best: tuple[float, list[np.ndarray]] | None = None
-        for _ in range(effort):
-            self.deadline.check()
-            found = self.points.params(_CANDIDATES)
-            if best is not None:  # keep most of the best one so far
-                fresh = [self.points.rng.random(leaf.shape) < 0.15 for leaf in found]
-                found = [
-                    np.where(new, leaf, old)
-                    for new, leaf, old in zip(fresh, found, best[1], strict=True)
-                ]
-            lanes = self.points.lanes([np.repeat(leaf, _PROBES, axis=0) for leaf in found])
-            rows, decided = self.gradients(lanes, self.points.samples(_CANDIDATES * _PROBES))
-            active = (rows != 0) & decided[:, None]
-            share = active.reshape(_CANDIDATES, _PROBES, -1).mean(axis=1)
-            stuck = np.sum((share < 0.04) | (share > 0.96), axis=1)
-            scores = np.mean(share * (1 - share), axis=1) - stuck
-            k = int(np.argmax(scores))
-            if best is None or scores[k] > best[0]:
-                best = float(scores[k]), [leaf[k : k + 1] for leaf in found]
-        assert best is not None
-        return best[1]
+        found = self.points.params(_CANDIDATES)
+        lanes = self.points.lanes([np.repeat(leaf, _PROBES, axis=0) for leaf in found])
+        rows, decided = self.gradients(lanes, self.points.samples(_CANDIDATES * _PROBES))
+        active = (rows != 0) & decided[:, None]
+        share = active.reshape(_CANDIDATES, _PROBES, -1).mean(axis=1)
+        stuck = np.sum((share < 0.04) | (share > 0.96), axis=1)
+        k = int(np.argmax(np.mean(share * (1 - share), axis=1) - stuck))
+        return [leaf[k : k + 1] for leaf in found]
+
+    def neighbour(self, params: list[np.ndarray]) -> list[np.ndarray]:
+        """Return a parameter vector of which some entries were drawn anew."""
+        part = self.points.rng.choice([0.02, 0.1, 0.3])
+        fresh = self.points.params(1)
+        return [
+            np.where(self.points.rng.random(old.shape) < part, new, old)
+            for new, old in zip(fresh, params, strict=True)
+        ]
 
     def velocity(self) -> list[np.ndarray]:
         """Return random velocities and the friction, for phase space."""

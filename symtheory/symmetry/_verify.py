@@ -14,7 +14,7 @@ from flint import arb
 
 from symtheory import shapes
 from symtheory.data import random_rational
-from symtheory.errors import BudgetError, UnreadableError
+from symtheory.errors import BudgetError, PrimitiveError, UnreadableError
 from symtheory.exact import rational_array
 from symtheory.model import Model
 from symtheory.readings import (
@@ -63,6 +63,7 @@ def verify(
 
     Raises:
         InputError: The action is not linear or does not fit the model; a size is not bound.
+        PrimitiveError: The loss uses a primitive that the exact domains cannot read.
 
     Source: arXiv 2402.07193, section on exponential symmetries.
 
@@ -98,6 +99,8 @@ def verify(
         return _prove_by_normal_form(model, symmetry, deadline, verdict)
     except BudgetError as error:
         return verdict(Status.INCONCLUSIVE, f"not refuted at random rational points; {error}")
+    except PrimitiveError:
+        raise
     except UnreadableError as error:
         return verdict(Status.INCONCLUSIVE, str(error))
 

@@ -196,7 +196,8 @@ def status(loss, random):
          Normal(2, cov=[[4, 2], [2, 1]]), Normal(2, cov=[[4, 2], [2, 2]])),
         (lambda p, z: (z["z"] - 3) * p["u"], Normal((), mean=3, cov=0), Normal((), mean=2, cov=0)),
         (lambda p, z: (z["z"]["a"] - z["z"]["b"] / 2) * p["u"],
-         Empirical({"a": [0.1, 0.25], "b": [0.2, 0.5]}), Empirical({"a": [0.1, 0.2], "b": [0.2, 0.5]})),
+         Empirical({"a": [0.1, 0.25], "b": [0.2, 0.5]}),
+         Empirical({"a": [0.1, 0.2], "b": [0.2, 0.5]})),
     ],
     ids=["rademacher", "uniform", "degenerate", "point", "empirical"],
 )  # fmt: skip
@@ -238,7 +239,7 @@ def test_an_unreadable_loss_is_inconclusive():
 
 
 def test_jumps_are_an_assumption_of_the_normal_form():
-    """sign(u - 1) is constant almost everywhere: its gradient vanishes, and that is all we claim."""
+    """sign(u - 1) is constant almost everywhere: its gradient vanishes; no more is claimed."""
     model = Model(lambda p, z: jnp.sign(p["u"] - 1) * z["z"], {"u": ()}, Z)
     verdict = verify(model, SCALE)
     assert verdict.status is not Status.REFUTED
@@ -305,7 +306,7 @@ def test_a_family_must_enter_linearly():
 
 def test_sizes_must_be_bound():
     example = load("two-layer-linear")
-    with pytest.raises(InputError, match="'d[xy]' is not bound.*model.bind"):
+    with pytest.raises(InputError, match=r"'d[xy]' is not bound.*model.bind"):
         verify(example.model, example.symmetries["double-rotation"])
     with pytest.raises(InputError, match="'k' is not bound"):
         verify(MODEL, Exponential(lambda p, B: p, {"B": Matrix("k")}))

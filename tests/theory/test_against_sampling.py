@@ -145,7 +145,7 @@ def gradients_of(case):
 
 
 def test_momentum():
-    """Heavy ball from a stationary velocity: the mean change per step has the rate eta/(1 - beta)."""
+    """Heavy ball from a stationary velocity: charges change at the rate eta/(1 - beta)."""
     law = bound_law("scalar-factor", "rescaling")
     eta, beta, burn, steps, replicas = 2e-4, 0.9, 100, 200, 20_000
     start = {"u": jnp.array(2.0), "w": jnp.array(0.5)}  # a minimum: u w = a = 1

@@ -1,5 +1,6 @@
 """Equilibria on the orbit of one generator: closed forms, certified brackets, the dichotomy."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -55,8 +56,8 @@ def test_unequal_rates_without_weight_decay():
     assert numbers == {"s_+": plus, "s_-": minus}
     with mpmath.workdps(60):
         # ln(a s_+ / (b s_-)) / (2 (a + b)) with a = 1, b = 2
-        expected = mpmath.log(mpmath.mpf(plus.numerator) / plus.denominator
-                              / 2 / (mpmath.mpf(minus.numerator) / minus.denominator)) / 6  # fmt: skip
+        ratio = plus / (2 * minus)
+        expected = mpmath.log(mpmath.mpf(ratio.numerator) / ratio.denominator) / 6
         found = law.equilibrium.at(
             {"u": np.float64(1.5), "w": np.float64(0.4)}, learning_rate=0.1, s2=s2
         )
@@ -212,8 +213,8 @@ weights = st.one_of(st.just(Fraction(0)), positive)
 def test_every_sum_has_one_root_or_runs_away(spaces, temperature, decay):
     """The theorem: exactly one lambda* in R or at +-infinity, unless G vanishes identically."""
     rates = [mu for mu, _, _ in spaces]
-    squares, noises = ([arb(flint.fmpq(v.numerator, v.denominator)) for v in column]
-                       for column in ([c for _, c, _ in spaces], [s for _, _, s in spaces]))  # fmt: skip
+    balls = lambda values: [arb(flint.fmpq(v.numerator, v.denominator)) for v in values]
+    squares, noises = balls(c for _, c, _ in spaces), balls(s for _, _, s in spaces)
     found = certify(rates, squares, noises, temperature, decay)
 
     def g(flow):
@@ -252,7 +253,7 @@ def test_the_drift_decreases_along_every_orbit(data, decay):
         for time in times
     ]
     scale = 1e-9 * (1 + max(map(abs, path)))
-    assert all(later <= earlier + scale for earlier, later in zip(path, path[1:], strict=False))
+    assert all(later <= earlier + scale for earlier, later in itertools.pairwise(path))
 
 
 ORBIT = (derive(powers_model().bind(s2=0.5), POWERS), POWERS)

@@ -1,4 +1,4 @@
-"""The closed forms of the theory, built here with plain matrices: the difference is exactly zero."""
+"""The closed forms of the theory, built here with plain matrices: equal to the last term."""
 
 import functools
 import operator
@@ -28,7 +28,7 @@ class Polys:
         self.size = settings["batch_size"]
         fixed = {settings["learning_rate"], settings["weight_decay"]}
         free = set().union(*(e.free_symbols for e in expressions)) | fixed
-        self.names = sorted(str(s) for s in free - {self.size}) + ["1/S"]
+        self.names = [*sorted(str(s) for s in free - {self.size}), "1/S"]
         generic = [f"x{i}" for i in range(len(self.names))]
         self.context = flint.fmpq_mpoly_ctx.get(generic, flint.Ordering.lex)
         self.position = {name: i for i, name in enumerate(self.names)}
@@ -121,7 +121,7 @@ def test_scalar_factor_equilibrium():
         sigma2 * u**2 * spread + 2 * gamma * u**2
     )
     assert sympy.cancel(found - formula) == 0
-    # It is the zero of the drift on the orbit: with q = exp(lambda) the drift is alpha/q^2 - beta q^2.
+    # It is the zero of the drift: with q = exp(lambda) that is alpha/q^2 - beta q^2 on the orbit.
     q = sympy.Symbol("q", positive=True)
     orbit = sympy.Poly(sympy.expand(law.drift.sympy().subs({u: u * q, w: w / q}) * q**2), q)
     (alpha, beta) = (orbit.coeff_monomial(1), -orbit.coeff_monomial(q**4))
