@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "Affine": "symmetry",
     "Discovery": "symmetry",
+    "ConservationLaws": "symmetry",
     "Empirical": "data",
     "Equilibrium": "theory",
     "Expression": "theory",
@@ -46,6 +47,7 @@ _HOMES = {
     "Verdict": "verdict",
     "cite": "references",
     "compare": "comparison",
+    "conservation_laws": "symmetry",
     "derive": "theory",
     "discover": "symmetry",
     "equivalence": "comparison",
@@ -100,12 +102,14 @@ if TYPE_CHECKING:
     from symtheory.simulation import simulate as simulate
     from symtheory.symmetry import Affine as Affine
     from symtheory.symmetry import Discovery as Discovery
+    from symtheory.symmetry import ConservationLaws as ConservationLaws
     from symtheory.symmetry import Exponential as Exponential
     from symtheory.symmetry import Family as Family
     from symtheory.symmetry import Matrix as Matrix
     from symtheory.symmetry import SymmetricMatrix as SymmetricMatrix
     from symtheory.symmetry import Vector as Vector
     from symtheory.symmetry import discover as discover
+    from symtheory.symmetry import conservation_laws as conservation_laws
     from symtheory.symmetry import verify as verify
     from symtheory.theory import Equilibrium as Equilibrium
     from symtheory.theory import Expression as Expression

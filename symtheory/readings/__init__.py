@@ -32,6 +32,7 @@ from symtheory.readings._interpreter import read as read
 from symtheory.readings._interpreter import read_function as read_function
 from symtheory.readings._interpreter import trace as trace
 from symtheory.readings._interpreter import unreadable as unreadable
+from symtheory.readings._lie import LieDerivative as LieDerivative
 from symtheory.readings._movement import MOVEMENT as MOVEMENT
 from symtheory.readings._movement import iota as iota
 from symtheory.readings._movement import scatter_places as scatter_places

@@ -40,11 +40,14 @@ class Engine:
 
 
 @functools.lru_cache(maxsize=64)
-def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, ...]) -> Engine:
-    """Return the compiled program for a model, a kind of dynamics and observables."""
+def engine(
+    model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, ...], key_type: Any
+) -> Engine:
+    """Return the compiled program for a model, a kind of dynamics, observables and keys."""
     kernel = dynamics.kernel(model, dtype)
     chunk = kernel.chunk
-    key = jax.random.key(0)
+    key = jax.ShapeDtypeStruct((), key_type)
+    index = jax.ShapeDtypeStruct((), jnp.int32)
     params = model.structure(dtype)[0]
     memory = jax.eval_shape(kernel.start, params)
     noise = jax.eval_shape(kernel.draw, key)
@@ -52,6 +55,7 @@ def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, .
     one = one if chunk else noise
     settings = {name: jax.ShapeDtypeStruct((), dtype) for name in dynamics.settings()}
     width = _width(kernel, params, memory, one, settings)
+    draw = over_replicas(lambda k, n: kernel.draw(jax.random.fold_in(k, n)), (key,), index)
     update = over_replicas(kernel.update, (params, memory, one), settings)
     gradient = over_replicas(kernel.gradient, (params, one))
     measures = {}
@@ -59,9 +63,6 @@ def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, .
         examples = (params, params) if observer.needs_gradient else (params,)
         measures[observer.name] = over_replicas(_as_array(observer.function), examples)
     with_gradient = {o.name for o in observers if o.needs_gradient}
-
-    def draw(keys: Any, number: Any) -> Any:
-        return jax.vmap(lambda k: kernel.draw(jax.random.fold_in(k, number)), out_axes=-1)(keys)
 
     def at(noise: Any, step: Any) -> Any:
         if not chunk:
@@ -113,7 +114,6 @@ def engine(model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, .
 
     @jax.jit
     def start(keys: Any, params: Any) -> Any:
-        # The noise enters and leaves the program so that the compiler keeps it with replicas last.
         memory = jax.vmap(kernel.start, in_axes=-1, out_axes=-1)(params)
         return params, memory, jnp.int32(-1), zeros(jax.eval_shape(draw, keys, 0))
 

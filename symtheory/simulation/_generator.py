@@ -48,8 +48,23 @@ def _count(key: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     return _threefry(key, jnp.zeros_like(low), low)
 
 
+def is_fused(dtype: Any) -> bool:
+    """Tell whether keys of this type use the fused generator."""
+    return dtype == _DTYPE
+
+
+def bits_over_replicas(keys: jax.Array, bit_width: int, shape: tuple[int, ...]) -> Any:
+    """Return random bits of the given shape for each of (R,) keys, replicas last: (*shape, R)."""
+    data = jax.random.key_data(keys)
+    low = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(*shape, 1)
+    return _bits(*_threefry((data[:, 0], data[:, 1]), jnp.zeros_like(low), low), bit_width)
+
+
 def _random_bits(key: Any, bit_width: int, shape: tuple[int, ...]) -> Any:
-    x, y = _count(key, shape)
+    return _bits(*_count(key, shape), bit_width)
+
+
+def _bits(x: Any, y: Any, bit_width: int) -> Any:
     if bit_width == 64:
         return (x.astype(jnp.uint64) << np.uint64(32)) | y.astype(jnp.uint64)
     return (x ^ y).astype({8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32}[bit_width])
@@ -76,3 +91,6 @@ _FUSED = jex_random.define_prng_impl(
     name="symtheory_threefry",
     tag="symtheory_fry",
 )
+_DTYPE = jax.eval_shape(
+    lambda: jax.random.wrap_key_data(jnp.zeros(2, jnp.uint32), impl=_FUSED)
+).dtype

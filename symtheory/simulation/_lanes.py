@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core as jex
 
+from symtheory.simulation._generator import bits_over_replicas, is_fused
+
 # A reduction over fewer entries than this becomes one vectorised kernel; above it XLA's CPU
 # compiler changes strategy and is 20x slower per entry (measured, jax 0.10).
 KERNEL_ENTRIES = 4096
@@ -29,7 +31,8 @@ _ELEMENTWISE = frozenset(
     abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type
     copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite
     le lgamma log log1p logistic lt max min mul ne neg not or pow rem round rsqrt select_n sign sin
-    sinh sqrt square stop_gradient sub tan tanh xor
+    shift_left shift_right_arithmetic shift_right_logical sinh sqrt square stop_gradient sub tan
+    tanh xor
     """.split()  # noqa: SIM905
 )
 _REDUCTIONS = frozenset({"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "squeeze"})
@@ -130,6 +133,10 @@ def _equation(eqn: Any, values: list[_Value], replicas: int) -> list[_Value]:
     if name == "transpose":
         order = eqn.params["permutation"]
         return [(jax.lax.transpose(arrays[0], (*order, len(order))), True)]
+    if name == "random_bits" and is_fused(arrays[0].dtype) and arrays[0].ndim == 1:
+        return [(bits_over_replicas(arrays[0], **eqn.params), True)]
+    if name == "bitcast_convert_type" and _same_width(eqn):
+        return [(eqn.primitive.bind(arrays[0], **eqn.params), True)]
     if name == "dot_general" and _product_size(eqn) <= SMALL_PRODUCT:
         return [(_multiply_out(eqn, values), True)]
     axes = tuple(-1 if batched else None for _, batched in values)
@@ -144,6 +151,10 @@ def _bind(eqn: Any) -> Callable[..., list[Any]]:
         return list(out) if eqn.primitive.multiple_results else [out]
 
     return function
+
+
+def _same_width(eqn: Any) -> bool:
+    return eqn.invars[0].aval.dtype.itemsize == eqn.outvars[0].aval.dtype.itemsize
 
 
 def _spread(value: _Value, replicas: int) -> Any:

@@ -131,10 +131,11 @@ class _Ensemble:
     """All blocks of replicas, at one step."""
 
     def __init__(self, model, dynamics, dtype, initial, replicas, key, observers_) -> None:
-        self.engine: Engine = engine(model, dynamics.static(), dtype, observers_)
         self.parts = (model, dtype, key)
         self.dynamics, self.replicas = dynamics, replicas
         self.values = {n: np.asarray(v, dtype) for n, v in dynamics.settings().items()}
+        kind = fused(key).dtype
+        self.engine: Engine = engine(model, dynamics.static(), dtype, observers_, kind)
         width = self.engine.width
         # The last block is filled up with copies of the last replica, which nobody looks at.
         self.blocks = -(-replicas // width)

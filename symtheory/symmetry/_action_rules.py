@@ -176,6 +176,8 @@ def _moved(domain: Actions, name: str) -> Rule:
             return move(*xs, **params)
         if name in _SAME:
             return xs[0]
+        if name in ("gather", "dynamic_slice") and any(isinstance(x, Acted) for x in xs[1:]):
+            raise UnreadableError(f"places of {name!r} depend on parameters or samples")
         data = [domain.lift(x) for x in xs if isinstance(x, Acted)]
         if any(x.shape is None for x in data):
             raise UnreadableError("the actions domain lost track of a shape")

@@ -13,6 +13,7 @@ import numpy as np
 from symtheory.errors import UnreadableError
 from symtheory.readings import read
 from symtheory.symmetry._actions import UNIT, Actions, NotEquivariantError, acted
+from symtheory.symmetry._enclosed import float_gradients, float_null_vectors
 from symtheory.symmetry._fields import Fields, null_vectors
 from symtheory.symmetry._modular import MODULUS
 
@@ -65,14 +66,21 @@ def proved_generators(
     if not places or len(places) > _LARGEST_SEARCH:
         return []
     count = len(places) + 8
-    theta = fields.points.lanes(fields.points.params(count))
-    rows, decided = fields.gradients(theta, fields.points.samples(count))
-    equations = _equations([x.residue for x in theta], rows, places, antisymmetric)[decided]
-    found = []
-    for vector in null_vectors(equations):
-        numbers = small_integers(vector)
-        if numbers is not None:
-            found.append(_generator(fields, places, numbers, antisymmetric))
+    if fields.readable:
+        theta = fields.points.lanes(fields.points.params(count))
+        rows, decided = fields.gradients(theta, fields.points.samples(count))
+        leaves = [x.residue for x in theta]
+        equations = _equations(leaves, rows, places, antisymmetric) % MODULUS
+        candidates = [small_integers(v) for v in null_vectors(equations[decided])]
+    else:
+        leaves, rows = float_gradients(fields.model, count, fields.seed)
+        equations = _equations(leaves, rows, places, antisymmetric)
+        candidates = [nearby_integers(v) for v in float_null_vectors(equations)]
+    found = [
+        _generator(fields, places, numbers, antisymmetric)
+        for numbers in candidates
+        if numbers is not None and any(numbers)
+    ]
     return _proved(fields, found)
 
 
@@ -113,10 +121,12 @@ def _equations(
             columns.append(table[:, i, i])
         else:
             columns.append(table[:, i, j] + (-1 if antisymmetric else 1) * table[:, j, i])
-    return np.stack(columns, axis=1) % MODULUS
+    return np.stack(columns, axis=1)
 
 
 def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.dtype.kind == "f":
+        return a @ b
     total = np.zeros((len(a), a.shape[1], b.shape[2]), dtype=np.int64)
     for start in range(0, a.shape[2], 2**10):
         total += a[:, :, start : start + 2**10] @ b[:, start : start + 2**10] % MODULUS
@@ -134,7 +144,27 @@ def _generator(
             part[i, j] = number
             if i != j:
                 part[j, i] = -number if antisymmetric else number
+    for leaf, shape in enumerate(fields.points.shapes):
+        for axis in range(1, len(shape)):
+            _simplify(parts, (leaf, 0), (leaf, axis), shape)
     return AxisGenerator(parts, antisymmetric)
+
+
+def _simplify(parts: dict[Any, np.ndarray], one: Any, other: Any, shape: Sequence[int]) -> None:
+    """Move a multiple of the identity from one axis of a leaf to another if that saves entries."""
+    if one not in parts:
+        return
+    first = parts[one]
+    second = parts.get(other, np.zeros((shape[other[1]],) * 2, dtype=np.int64))
+    values, counts = np.unique(np.diagonal(first), return_counts=True)
+    common = values[np.argmax(counts)]
+    moved = [first - common * np.eye(len(first), dtype=np.int64)]
+    moved.append(second + common * np.eye(len(second), dtype=np.int64))
+    if sum(map(np.count_nonzero, moved)) < np.count_nonzero(first) + np.count_nonzero(second):
+        parts[one], parts[other] = moved
+        for place in (one, other):
+            if not np.any(parts[place]):
+                del parts[place]
 
 
 def _proved(fields: Fields, found: list[AxisGenerator]) -> list[AxisGenerator]:
@@ -188,6 +218,15 @@ def small_integers(vector: np.ndarray) -> list[int] | None:
     if common > _LARGEST_NUMBER:
         return None
     return [int(x * common) for x in fractions]
+
+
+def nearby_integers(vector: np.ndarray) -> list[int] | None:
+    """Return the multiple of a vector of floats that is a vector of small integers, or None."""
+    fractions = [Fraction(float(x)).limit_denominator(24) for x in vector]
+    if any(abs(float(x) - y) > 1e-7 for x, y in zip(fractions, vector, strict=True)):
+        return None
+    common = math.lcm(*(x.denominator for x in fractions))
+    return [int(x * common) for x in fractions] if common <= _LARGEST_NUMBER else None
 
 
 def small_fraction(number: int) -> Fraction | None:

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from symtheory import shapes
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline
 from symtheory.symmetry._charges import AxisGenerator, proved_generators
+from symtheory.symmetry._enclosed import EnclosedFields
 from symtheory.symmetry._fields import Fields, rank
 from symtheory.symmetry._modular import MODULUS
+from symtheory.symmetry._translations import proved_translations
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "Marcotte, Gribonval and Peyré 2023 (arXiv 2307.00144), Theorem 3.3"
@@ -110,7 +113,9 @@ class _Count:
         self.dimension = 2 * model.dimension + 1 if momentum else model.dimension
         self.lower, self.upper = 0, self.dimension
         self.generators: list[AxisGenerator] = []
+        self.shifts: list[np.ndarray] = []
         self.pieces = False
+        self.means = f"mod {MODULUS}"
         self.level = 0
 
     def steps(self) -> Iterator[None]:
@@ -122,6 +127,10 @@ class _Count:
             )
         fields = Fields(self.model, self.momentum, self.seed, self.deadline)
         self.pieces = fields.enclosed
+        fields.probe()
+        if not fields.readable:
+            yield from self._enclosed_steps(fields)
+            return
         if not self.momentum:
             yield self._raise_lower(fields, "diagonal")
         base = _Rank(fields)
@@ -133,6 +142,8 @@ class _Count:
                 yield self._lower_upper(trial, 0)
                 base = trial if trial.rank >= base.rank else base
         yield self._raise_lower(fields, "matrix")
+        yield self._lower_upper(base, 1)
+        yield self._raise_lower(fields, "translation")
         for level in range(1, (2 * _DEEPEST if self.momentum else _DEEPEST) + 1):
             for _ in range(6):
                 before = base.rank
@@ -144,24 +155,49 @@ class _Count:
             yield self._lower_upper(trial, 0, 1 + factor // 64)
             base = trial if trial.rank >= base.rank else base
 
-    def _raise_lower(self, fields: Fields, kind: str) -> None:
-        found = proved_generators(fields, kind, self.momentum)
-        if not found:
-            return
-        theta = [fields.points.rng.integers(1, MODULUS, s) for s in fields.points.shapes]
-        rows = [_flat(generator.tangent(theta)) for generator in found]
+    def _enclosed_steps(self, fields: Fields) -> Iterator[None]:
+        """The same for losses that have no residues: rigorous enclosures give the ranks."""
+        yield self._raise_lower(fields, "diagonal")
+        yield self._raise_lower(fields, "matrix")
         if self.momentum:
-            speed = [fields.points.rng.integers(1, MODULUS, s) for s in fields.points.shapes]
-            turned = [_flat(generator.tangent(speed)) for generator in found]
-            # The differential of e^{tau t} v^T A theta by t, theta and v, at t = 0, tau = 1.
-            flat = _flat(speed)
-            rows = [
-                np.concatenate([[int(sum(flat * a % MODULUS) % MODULUS)], -b % MODULUS, a])
-                for a, b in zip(rows, turned, strict=True)
-            ]
-        bound = rank(np.stack(rows))
-        if bound > self.lower:
-            self.lower, self.generators = bound, found
+            raise UnreadableError("momentum is counted only for losses that are rational functions")
+        base = EnclosedFields(self.model, self.seed, self.deadline)
+        self.means = "in rigorous enclosures"
+        for level in range(_DEEPEST):
+            base.extend(level, self.dimension + 4 if level == 0 else self.upper - self.lower + 2)
+            found = base.rank()
+            if self.dimension - found < self.upper:
+                self.upper, self.level = self.dimension - found, level
+            yield
+            if level == 0:
+                yield self._raise_lower(fields, "translation")
+
+    def _raise_lower(self, fields: Fields, kind: str) -> None:
+        if kind == "translation":
+            self.shifts = proved_translations(fields)
+        else:
+            self.generators = proved_generators(fields, kind, self.momentum) or self.generators
+        rows = self._differentials(fields)
+        if rows:
+            self.lower = max(self.lower, rank(np.stack(rows)))
+
+    def _differentials(self, fields: Fields) -> list[np.ndarray]:
+        """The differentials of the proved laws at a random point (for t = 0 and tau = 1)."""
+        rng = fields.points.rng
+        theta, speed = (
+            [rng.integers(1, MODULUS, shape) for shape in fields.points.shapes] for _ in range(2)
+        )
+        tangents = [_flat(generator.tangent(theta)) for generator in self.generators]
+        if not self.momentum:
+            return [*tangents, *self.shifts]
+        flat, zero = _flat(speed), np.zeros(fields.size, dtype=np.int64)
+        rows = []
+        for generator, tangent in zip(self.generators, tangents, strict=True):
+            turned = _flat(generator.tangent(speed))  # of e^{tau t} v^T A theta
+            rows.append(_joined(_dot(flat, tangent), -turned, tangent))
+        for b in self.shifts:  # of e^{tau t} b . v and of b . (v + tau theta)
+            rows += [_joined(_dot(flat, b), zero, b), _joined(0, b, b)]
+        return rows
 
     def _lower_upper(self, at: _Rank, level: int, factor: int = 1) -> None:
         at.extend(level, self.upper - self.lower, factor)
@@ -177,7 +213,7 @@ class _Count:
         verdict = Verdict(
             Status.PROVED if met else Status.INCONCLUSIVE,
             f"{flow} of {self.model.name} has {number} independent conservation laws {where}",
-            how=f"rank of the Lie algebra mod {MODULUS} (brackets up to depth {self.level}): at "
+            how=f"rank of the Lie algebra {self.means} (brackets up to depth {self.level}): at "
             f"most {self.upper}; differentials of proved laws: at least {self.lower}"
             + (f"; {why}" if why else ""),
             predicted=self.lower,
@@ -187,6 +223,7 @@ class _Count:
         )
         names = list(self.model.leaves)
         laws = tuple(_text(generator, names) for generator in self.generators)
+        laws += tuple(_linear_text(b, self.model, self.momentum) for b in self.shifts)
         return ConservationLaws(self.lower, self.upper, laws, verdict)
 
 
@@ -211,6 +248,14 @@ class _Rank:
         self.rows = rows
 
 
+def _joined(by_time: int, by_theta: np.ndarray, by_speed: np.ndarray) -> np.ndarray:
+    return np.concatenate([[by_time], by_theta, by_speed]) % MODULUS
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> int:
+    return int(np.sum(a * (b % MODULUS) % MODULUS) % MODULUS)
+
+
 def _flat(leaves: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([leaf.reshape(-1) for leaf in leaves])
 
@@ -228,3 +273,14 @@ def _text(generator: AxisGenerator, names: list[str]) -> str:
                     pair = f"e^(tau t) (<v_{left}, {right}> - <v_{right}, {left}>)"
                 terms.append(f"{number:+d} {pair}")
     return " ".join(terms)
+
+
+def _linear_text(vector: np.ndarray, model: Model, momentum: bool) -> str:
+    """Write b . theta (or e^{tau t} b . v and b . (v + tau theta)) as a sum over entries."""
+    entries = [
+        f"{name or 'theta'}[{', '.join(str(i + 1) for i in index)}]"
+        for name, shape in model.leaves.items()
+        for index in np.ndindex(shapes.fixed(shape))
+    ]
+    text = " ".join(f"{n:+d} {e}" for n, e in zip(vector, entries, strict=True) if n)
+    return f"e^(tau t) v . b and (v + tau theta) . b, with b . theta = {text}" if momentum else text

@@ -14,7 +14,7 @@ from symtheory.errors import UnreadableError
 from symtheory.readings import Deadline, read
 from symtheory.symmetry._actions import UNIT, Actions, NotEquivariantError, acted
 
-_BATCH = 2**24
+_BATCH = 2**22
 """Entries of a stack of matrices that are followed at a time."""
 
 Rates = Mapping[tuple[int, int], tuple[Fraction, Fraction]]
@@ -40,6 +40,20 @@ def mixing_is_proved(
     step = max(_BATCH // (size * size), 1)
     return all(
         _invariant(loss, structures, rates, size, pairs[start : start + step], deadline)
+        for start in range(0, len(pairs), step)
+    )
+
+
+def units_are_proved(
+    loss: ClosedJaxpr, structures: Sequence[Any], rates: Mapping[tuple[int, int], Fraction],
+    size: int, units: Sequence[int], deadline: Deadline,
+) -> bool:  # fmt: skip
+    """Prove the rescalings of single units, with these rates by (leaf, axis)."""
+    pairs = [(p, p) for p in units]
+    both = {place: (rate, Fraction(0)) for place, rate in rates.items()}
+    step = max(_BATCH // (size * size), 1)
+    return all(
+        _invariant(loss, structures, both, size, pairs[start : start + step], deadline)
         for start in range(0, len(pairs), step)
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 from symtheory.errors import BudgetError, InputError
 from symtheory.model import Model
 from symtheory.readings import Deadline
-from symtheory.symmetry._discover_axes import Rates, mixing_is_proved
+from symtheory.symmetry._discover_axes import Rates, mixing_is_proved, units_are_proved
 from symtheory.symmetry._discover_measure import Measured, Meter, Part, Place, parts_of, places_of
 from symtheory.symmetry._discover_patterns import Gap, patterns, symmetric_count
 from symtheory.symmetry._discover_proof import Prover
@@ -22,11 +23,25 @@ from symtheory.symmetry._discover_structure import Span
 from symtheory.verdict import Status, Verdict, conjunction
 
 _SPARE = 24
-_SMALL = 1e-9
+_SMALL = 1e-11
 _POINTS_FULL = 4
 _GIB = 2**30
 
+_HOMOGENEOUS = "every intermediate value is homogeneous, the loss of degree 0"
+_CANCEL = (
+    "the matrices cancel on their way through the loss (neighbouring units; brackets give the rest)"
+)
+
 Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass
+class _Units:
+    """Rescalings of single units: rates by place, and which units of how many."""
+
+    rates: dict[Place, Fraction]
+    units: list[int]
+    size: int
 
 
 class Search:
@@ -49,6 +64,7 @@ class Search:
         self.meter = Meter(model, self.parts, seed)
         self.gap = Gap()
         self.groups: list[Group] = []
+        self.pending: list[_Units] = []
         self.implied = Span()
         self._known: dict[Any, bool] = {}
         left = deadline.remaining()
@@ -77,22 +93,50 @@ class Search:
                 self._add_units(rates, units, size)
 
     def _add_units(self, rates: dict[Place, Fraction], units: list[int], size: int) -> None:
-        proved = 0
-        for done, unit in enumerate(units):
-            self.report("prove rescalings of units", done, len(units))
-            if self._half_time():
-                break
-            proved += self.prover.invariant(self._rates(rates, unit))
-        kind = "per-neuron rescaling between" if len(rates) > 1 else "scale of every unit of"
-        self._add(
-            f"{kind} {self._texts(rates)}", len(units), len(units), rates, proved,
-            "every intermediate value is homogeneous, the loss of degree 0",
-        )  # fmt: skip
+        self.pending.append(_Units(rates, units, size))
         if len(units) == size:
             total: dict[Any, Any] = {}
             for place, rate in rates.items():
                 total[place.part] = total.get(place.part, 0) + rate
             self.implied.add({k: v for k, v in total.items() if v})
+
+    def prove_units(self, _: Measured) -> None:
+        """Prove the rescalings that are not the diagonal of a larger group."""
+        for found in self.pending:
+            proved = len(found.units) if self._units_follow(found) else 0
+            done = 0
+            while not proved and done < len(found.units) and not self._late():
+                self.report("prove rescalings of units", done, len(found.units))
+                if not self.prover.invariant(self._rates(found.rates, found.units[done])):
+                    break
+                done += 1
+            kind = "per-neuron rescaling between" if len(found.rates) > 1 else "scale of every unit of"
+            count = len(found.units)
+            self._add(f"{kind} {self._texts(found.rates)}", count, count, found.rates,
+                      proved or done, _HOMOGENEOUS)  # fmt: skip
+
+    def _units_follow(self, found: _Units) -> bool:
+        rates = self._whole_leaves(found.rates)
+        if rates is None:
+            return False
+        self.report("prove rescalings of units", 0, 0)
+        return units_are_proved(
+            self.prover.loss, self.prover.structures, rates, found.size, found.units, self.deadline
+        )
+
+    def _whole_leaves(self, rates: dict[Place, Fraction]) -> dict[tuple[int, int], Fraction] | None:
+        """Return rates by axes of leaves, if the slices of a leaf all act alike."""
+        out: dict[tuple[int, int], set[Fraction]] = {}
+        seen: dict[tuple[int, int], int] = {}
+        for place, rate in rates.items():
+            part = self.parts[place.part]
+            key = (part.leaf, place.axis + part.first_axis)
+            out.setdefault(key, set()).add(rate)
+            seen[key] = seen.get(key, 0) + 1
+        slices = [sum(part.leaf == leaf for part in self.parts) for leaf, _ in out]
+        if any(len(r) > 1 for r in out.values()) or list(seen.values()) != slices:
+            return None
+        return {key: next(iter(r)) for key, r in out.items()}
 
     def _rates(self, rates: dict[Place, Fraction], unit: int | None) -> np.ndarray:
         common = math.lcm(*(rate.denominator for rate in rates.values()))
@@ -124,8 +168,7 @@ class Search:
             names = [self.parts[k].name for k in row]
             same = len(set(row.values())) == 1
             text = f"scale of {', '.join(names)}" if same else f"rescaling of {' against '.join(names)}"
-            self._add(text, 1, 1, rates, int(proved),
-                      "every intermediate value is homogeneous, the loss of degree 0")  # fmt: skip
+            self._add(text, 1, 1, rates, int(proved), _HOMOGENEOUS)
 
     # --- mixing of units ---
 
@@ -186,9 +229,13 @@ class Search:
         blocks = sorted({frozenset({p, *np.flatnonzero(mask[p]).tolist()}) for p in range(size)
                          if mask[p].any()}, key=min)  # fmt: skip
         whole = len(blocks) == 1 and len(blocks[0]) == size
-        proved = whole and self._mixing_proved(size, group, items, m)
         places = {place: Fraction(1) for place in group.values()}
         diagonal = self._absorbed(places, size if whole else sum(map(len, blocks)))
+        one = diagonal is not None and self.prover.invariant(
+            self._rates(diagonal.rates, diagonal.units[0])
+        )
+        proved = whole and self._mixing_proved(size, group, items, m, one)
+        units = len(diagonal.units) if diagonal is not None else 0
         count = len(items) * pairs
         symmetric = symmetric_count(items) * pairs
         rotation = len(items) == 1
@@ -198,33 +245,28 @@ class Search:
         if len(places) == 1 and not rotation:
             kind = f"GL({label}) acting on"
         text = f"{kind} {self._texts(places)}" + ("" if whole else f", {len(blocks)} blocks of units")
-        total = count + diagonal[0]
-        done = (count if proved else 0) + diagonal[1]
-        self._add(text, total, symmetric + diagonal[0], places, done,
-                  "the matrices cancel on their way through the loss (neighbouring units; brackets "
-                  "give the others)")  # fmt: skip
+        done = (count if proved else 0) + (units if proved and one else 0)
+        self._add(text, count + units, symmetric + units, places, done, _CANCEL)
 
-    def _absorbed(self, places: dict[Place, Fraction], units: int) -> tuple[int, int]:
+    def _absorbed(self, places: dict[Place, Fraction], units: int) -> _Units | None:
         """Take back the rescalings of the same units: they are the group's diagonal."""
-        for group in self.groups:
-            same = group.name.startswith("per-neuron") and group.name.endswith(
-                " " + self._texts(places)
-            )
-            if same and group.count == units:
-                self.groups.remove(group)
-                return group.count, group.count if group.status == Status.PROVED else 0
-        return 0, 0
+        for found in self.pending:
+            if set(found.rates) == set(places) and len(found.units) == units:
+                self.pending.remove(found)
+                return found
+        return None
 
     def _mixing_proved(
-        self, size: int, group: dict[int, Place], items: list[tuple[Fraction, ...]], m: int
-    ) -> bool:
+        self, size: int, group: dict[int, Place], items: list[tuple[Fraction, ...]], m: int,
+        one: bool,
+    ) -> bool:  # fmt: skip
         """Prove all pairs; slices of one leaf (heads) are proved acting together.
 
-        The rescalings of one slice's units, proved by themselves, bracketed with the joint action
-        give the action on that slice alone.
+        The rescaling D_p of one unit of one slice, proved by itself (`one`), gives the action on
+        that slice alone: [D_p, sum over slices of E_pq] = E_pq, and from these all others.
         """
         sliced = any(self.parts[place.part].index is not None for place in group.values())
-        if sliced and self._absorbing(group) is None:
+        if sliced and not one:
             return False
         for pattern in items:
             rates: dict[tuple[int, int], tuple[Fraction, Fraction]] = {}
@@ -238,13 +280,6 @@ class Search:
             if not self._known[key]:
                 return False
         return True
-
-    def _absorbing(self, group: dict[int, Place]) -> Group | None:
-        text = self._texts({place: Fraction(1) for place in group.values()})
-        return next(
-            (g for g in self.groups if g.name.endswith(f"rescaling between {text}")
-             and g.status == Status.PROVED), None,
-        )  # fmt: skip
 
     def _passes(self, rates: Rates, size: int) -> bool:
         self.report("prove mixings of units", 0, 0)
@@ -269,7 +304,7 @@ class Search:
 
     # --- bookkeeping ---
 
-    def _half_time(self) -> bool:
+    def _late(self) -> bool:
         return self.deadline.remaining() < self._reserve
 
     def _text(self, place: Place) -> str:
@@ -277,6 +312,10 @@ class Search:
         return name + (f" axis {place.axis}" if place.axis >= 0 else "")
 
     def _texts(self, places: dict[Place, Fraction]) -> str:
+        whole = self._whole_leaves(places)
+        if whole is not None:
+            names = [name or "theta" for name in self.model.leaves]
+            return " and ".join(f"{names[leaf]} axis {axis}" for leaf, axis in sorted(whole))
         return " and ".join(self._text(p) for p in sorted(places, key=lambda p: (p.part, p.axis)))
 
     def _add(
@@ -317,7 +356,7 @@ def discover_large(
         report("compile the gradient", 0, 0)
         seen = search.measure()
         trivial = _trivial(search, seen)
-        for stage in (search.units, search.scales, search.mixings, search.shifts):
+        for stage in (search.units, search.mixings, search.prove_units, search.scales, search.shifts):
             deadline.check()
             stage(seen)
     except BudgetError as error:

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from symtheory.model import Model
@@ -98,7 +97,7 @@ class Measured:
 
 
 class Meter:
-    """Draws points and contracts the gradient there.
+    """Draws points and contracts the gradient there; only the gradient is compiled.
 
     Args:
         model: A model with everything bound.
@@ -109,77 +108,69 @@ class Meter:
     def __init__(self, model: Model, parts: Sequence[Part], seed: int) -> None:
         self._model, self._parts = model.require_bound(), list(parts)
         self._places = [place for row in places_of(parts).values() for place in row]
-        self._key = jax.random.key(seed)
+        self._key, self._rng = jax.random.key(seed), np.random.default_rng(seed)
         self._structure = model.structure(np.float64)[0]
-        self._gradient = jax.grad(model.evaluate)
-        self._summary = jax.jit(self._summarize)
-        self._full = jax.jit(self._contract, static_argnums=1)
+        self._gradient = jax.jit(jax.grad(model.evaluate))
 
-    def _point(self, key: jax.Array) -> tuple[list[Any], Any]:
-        keys = jax.random.split(key, len(jax.tree.leaves(self._structure)) + 1)
-        leaves = [
-            jax.random.normal(k, s.shape, np.float64)
-            / math.sqrt(max(s.shape[-2:]) if len(s.shape) > 1 else 1)
-            for k, s in zip(keys[1:], jax.tree.leaves(self._structure), strict=True)
-        ]
-        sample = self._model.sample(keys[0], (1,), np.float64)
-        return leaves, jax.tree.map(lambda x: x[0], sample)
+    def _points(self, count: int) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+        """Yield gradient and parameters, part by part, at new points."""
+        self._key, key = jax.random.split(self._key)
+        samples = self._model.sample(key, (count,), np.float64)
+        structs, tree = jax.tree.flatten(self._structure)
+        for k in range(count):
+            leaves = [
+                self._rng.normal(size=s.shape)
+                / math.sqrt(max(s.shape[-2:]) if len(s.shape) > 1 else 1)
+                for s in structs
+            ]
+            sample = jax.tree.map(lambda x, k=k: x[k], samples)
+            slopes = jax.tree.leaves(self._gradient(jax.tree.unflatten(tree, leaves), sample))
+            slopes = [np.asarray(slope) for slope in slopes]
+            yield [
+                (slopes[p.leaf], leaves[p.leaf])
+                if p.index is None
+                else (slopes[p.leaf][p.index], leaves[p.leaf][p.index])
+                for p in self._parts
+            ]
 
-    def _pairs(self, key: jax.Array) -> list[tuple[Any, Any]]:
-        leaves, sample = self._point(key)
-        tree = jax.tree.structure(self._structure)
-        slopes = jax.tree.leaves(self._gradient(jax.tree.unflatten(tree, leaves), sample))
-        pick = lambda x, part: x if part.index is None else x[part.index]
-        return [
-            (pick(slopes[part.leaf], part), pick(leaves[part.leaf], part)) for part in self._parts
+    def measure(self, count: int, report: Any, deadline: Any) -> Measured:
+        """Return the contractions at new points."""
+        rows = []
+        with jax.enable_x64(True):
+            for k, pairs in enumerate(self._points(count)):
+                deadline.check()
+                report("contract gradients", k, count)
+                rows.append(self._summary(pairs))
+        columns = list(zip(*rows, strict=True))
+        parts, places = range(len(self._parts)), self._places
+        tables = [
+            dict(zip(names, map(np.stack, zip(*column, strict=True)), strict=True))
+            for names, column in zip((parts, places, places, places, parts), columns, strict=True)
         ]
+        return Measured(*tables)
 
-    def _summarize(self, key: jax.Array) -> Any:
-        pairs = self._pairs(key)
-        dots = [
-            jnp.stack([jnp.sum(slope * value), jnp.sum(jnp.abs(slope * value))])
-            for slope, value in pairs
-        ]
-        active = [jnp.max(jnp.abs(slope), initial=0.0) for slope, _ in pairs]
+    def _summary(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[list[Any], ...]:
+        dots = [np.array([np.sum(g * v), np.sum(np.abs(g * v))]) for g, v in pairs]
+        active = [np.max(np.abs(g), initial=0.0) for g, _ in pairs]
         diagonals, shifts, corners = [], [], []
         for place in self._places:
             slope, value = pairs[place.part]
             others = tuple(i for i in range(slope.ndim) if i != place.axis)
-            product, sums = slope * value, [jnp.sum(x, place.axis) for x in (slope, abs(slope))]
-            diagonals.append(jnp.stack([jnp.sum(product, others), jnp.sum(abs(product), others)]))
-            shifts.append(jnp.stack([jnp.max(abs(x)) for x in sums]))
-            corners.append(_both(slope, value, place.axis, np.array(near(slope.shape[place.axis]))))
+            product = slope * value
+            diagonals.append(np.stack([np.sum(product, others), np.sum(np.abs(product), others)]))
+            sums = [np.sum(x, place.axis) for x in (slope, np.abs(slope))]
+            shifts.append(np.array([np.max(np.abs(x)) for x in sums]))
+            corners.append(_both(slope, value, place.axis, near(slope.shape[place.axis])))
         return dots, diagonals, shifts, corners, active
 
-    def measure(self, count: int, report: Any, deadline: Any) -> Measured:
-        """Return the contractions at new points."""
-        with jax.enable_x64(True):
-            self._key, *keys = jax.random.split(self._key, count + 1)
-            rows = []
-            for k, key in enumerate(keys):
-                deadline.check()
-                report("contract gradients", k, count)
-                rows.append(jax.tree.map(np.asarray, self._summary(key)))
-        lists = [[np.stack(xs) for xs in zip(*column, strict=True)] for column in zip(*rows, strict=True)]
-        names = [range(len(self._parts)), self._places, self._places, self._places]
-        tables = [
-            dict(zip(name, table, strict=True))
-            for name, table in zip([*names, range(len(self._parts))], lists, strict=True)
-        ]
-        return Measured(*tables)
-
-    def _contract(self, key: jax.Array, places: tuple[Place, ...]) -> Any:
-        pairs = self._pairs(key)
-        return [_both(*pairs[place.part], place.axis, None) for place in places]
-
-    def matrices(self, places: Sequence[Place], count: int, deadline: Any) -> Any:
+    def matrices(
+        self, places: Sequence[Place], count: int, deadline: Any
+    ) -> Iterator[list[np.ndarray]]:
         """Yield C and its absolute counterpart for every place, at new points."""
         with jax.enable_x64(True):
-            self._key, *keys = jax.random.split(self._key, count + 1)
-            for key in keys:
+            for pairs in self._points(count):
                 deadline.check()
-                out = self._full(key, tuple(places))
-                yield [np.asarray(x) for x in out]
+                yield [_both(*pairs[place.part], place.axis, None) for place in places]
 
 
 def near(size: int) -> list[int]:
@@ -187,8 +178,8 @@ def near(size: int) -> list[int]:
     return sorted({*range(min(size, _NEARBY)), *range(max(size - 2, 0), size)})
 
 
-def _both(slope: Any, value: Any, axis: int, chosen: np.ndarray | None) -> Any:
-    a, b = (jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], -1) for x in (slope, value))
+def _both(slope: np.ndarray, value: np.ndarray, axis: int, chosen: list[int] | None) -> np.ndarray:
+    a, b = (np.moveaxis(x, axis, 0).reshape(x.shape[axis], -1) for x in (slope, value))
     if chosen is not None:
         a, b = a[chosen], b[chosen]
-    return jnp.stack([a @ b.T, jnp.abs(a) @ jnp.abs(b).T])
+    return np.stack([a @ b.T, np.abs(a) @ np.abs(b).T])

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-_NULL = 1e-9
-_KEPT = 1e-6
+_NULL = 1e-11
+_KEPT = 1e-8
 """Relative singular values below the first are zero, above the second they are not."""
 
 

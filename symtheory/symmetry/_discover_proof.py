@@ -29,7 +29,7 @@ from symtheory.readings import (
     scaled,
     trace,
 )
-from symtheory.symmetry._verify import exact_arguments
+from symtheory.symmetry._arguments import exact_arguments
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"

@@ -53,6 +53,7 @@ class Fields:
 
     def __init__(self, model: Model, momentum: bool, seed: int, deadline: Deadline) -> None:
         self.model, self.momentum, self.deadline = model, momentum, deadline
+        self.seed, self.readable = seed, True
         self.structure = model.structure()
         self.loss, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *self.structure)
         self.enclosed = compares(self.loss.jaxpr)
@@ -67,6 +68,13 @@ class Fields:
     def dimension(self) -> int:
         """Dimension of the space the fields live on."""
         return 2 * self.size + 1 if self.momentum else self.size
+
+    def probe(self) -> None:
+        """Find out whether the loss can be read in residues at all (see `readable`)."""
+        try:
+            self.gradients(self.points.lanes(self.points.params(1)), self.points.samples(1))
+        except (UnreadableError, ZeroDivisionError):
+            self.readable = False
 
     # --- gradients ---
 
@@ -150,9 +158,9 @@ class Fields:
         if not self.momentum:
 
             def function(p: Any, zs: Any, c: Any) -> Any:
-                return nested_bracket(
-                    lambda x, z: jax.grad(lambda q: evaluate(q, z, c))(x), level
-                )(p, zs)
+                return nested_bracket(lambda x, z: jax.grad(lambda q: evaluate(q, z, c))(x), level)(
+                    p, zs
+                )
 
             return trace(function, params, [sample] * (level + 1), constants)[0]
 
@@ -195,7 +203,8 @@ def compressed(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
 
 def matrix(rows: np.ndarray) -> nmod_mat:
     """Return rows of residues as a FLINT matrix."""
-    return nmod_mat(*rows.shape, (rows % MODULUS).reshape(-1).tolist(), MODULUS)
+    height, width = rows.shape
+    return nmod_mat(height, width, (rows % MODULUS).reshape(-1).tolist(), MODULUS)
 
 
 def rank(rows: np.ndarray) -> int:

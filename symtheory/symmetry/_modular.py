@@ -125,7 +125,8 @@ class Modular:
     def lift(self, value: Any) -> Lanes:
         """Return a concrete array, or truth values, as numbers."""
         if isinstance(value, Lanes):
-            return value if value.residue.dtype != bool else self._numbers(value.residue)
+            plain = value.residue.dtype != bool and (value.middle is not None or not self.enclosed)
+            return value if plain else self._numbers(value.residue)
         return self._numbers(np.asarray(value)[None])
 
     def positive(self, a: Lanes) -> np.ndarray:

@@ -54,7 +54,9 @@ def lane_rules(domain: Modular) -> dict[str, Rule]:
         "max": on_numbers(lambda a, b, **_: _extremum(domain, *_aligned(a, b), sign=1)),
         "min": on_numbers(lambda a, b, **_: _extremum(domain, *_aligned(a, b), sign=-1)),
         "abs": on_numbers(lambda a, **_: _choose(domain.positive(a), _negative(a), a)),
-        "sign": on_numbers(lambda a, **_: domain.lift(Lanes(domain.positive(a)).map(lambda t: 2 * t - 1))),
+        "sign": on_numbers(
+            lambda a, **_: domain.lift(Lanes(domain.positive(a)).map(lambda t: 2 * t - 1))
+        ),
         "gt": on_numbers(lambda a, b, **_: _compare(domain, a, b)),
         "lt": on_numbers(lambda a, b, **_: _compare(domain, b, a)),
         "ge": on_numbers(lambda a, b, **_: _compare(domain, a, b)),

@@ -152,7 +152,9 @@ def _back_extremum(sign: int) -> Pullback:
         assert out.middle is not None
         left = domain.lift(a)
         assert left.middle is not None
-        middle = left.middle.reshape(*left.middle.shape, *[1] * (out.middle.ndim - left.middle.ndim))
+        middle = left.middle.reshape(
+            *left.middle.shape, *[1] * (out.middle.ndim - left.middle.ndim)
+        )
         first = np.asarray(middle == out.middle, dtype=np.int64)
         return [Lanes(g.residue * first), Lanes(g.residue * (1 - first))]
 
@@ -213,7 +215,7 @@ def _back_moved(name: str) -> Pullback:
             start += math.prod(shape)
         target = np.asarray(MOVEMENT[name](*places, *xs[count:], **params)).reshape(-1)
         number = np.zeros((len(g.residue), start), dtype=np.int64)
-        np.add.at(number, (slice(None), target), g.residue.reshape(len(g.residue), -1))
+        np.add.at(number.T, target, g.residue.reshape(len(g.residue), -1).T)
         number %= MODULUS
         cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
         parts = np.split(number, cuts, axis=1)

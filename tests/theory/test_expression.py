@@ -68,7 +68,7 @@ def test_sympy_and_callable_agree(name, symmetry):
         assert called.shape == getattr(printed, "shape", ())
 
 
-@pytest.mark.parametrize(("name", "symmetry"), CASES)
+@pytest.mark.parametrize(("name", "symmetry"), [CASES[0], CASES[2], CASES[4]])
 def test_callables_compile_and_differentiate(name, symmetry):
     law, params, values = law_and_point(name, symmetry)
     drift = law.drift.callable()

@@ -17,7 +17,7 @@ from symtheory.verdict import Status
 
 NAMES = [
     "e", "E", "I", "S", "N", "Q", "O", "C", "pi", "zoo", "oo", "nan", "beta", "lambda", "gamma",
-    "eta", "U[1]", "x y", "a%b", "a_b", "50%", "a#b", "{", "\\alpha", "θ", "1", "is", "None",
+    "eta", "U[1]", "x y", "a%b", "a_b", "50%", "{", "\\alpha", "θ", "1", "is", "None",
     "__class__", "a.b", "learning_rate", "momentum", "flow", "exec('1')", "",
 ]  # fmt: skip
 
@@ -68,6 +68,7 @@ def test_any_name_is_an_ordinary_symbol(name):
 
 def test_what_matplotlib_cannot_typeset_is_still_latex():
     assert product_law("R&D", "w", "c", "x").charge.latex() == r"\mathrm{R\&D}^{2} - w^{2}"
+    assert product_law("#1", "w", "c", "x").charge.latex() == r"\mathrm{\#1}^{2} - w^{2}"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""What a loss is read with: symbols, rational points, its derivative along a symmetry."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from symtheory import shapes
+from symtheory.data import random_rational
+from symtheory.exact import rational_array
+from symtheory.model import Model
+from symtheory.readings import Symbols
+from symtheory.symmetry._symmetry import Exponential
+
+
+def directional_derivative(model: Model, symmetry: Exponential) -> Callable[..., Any]:
+    """Return (params, sample, constants, members) -> grad l . (A theta + b)."""
+
+    def derivative(params: Any, sample: Any, constants: Any, members: Any) -> Any:
+        tangent = symmetry.tangent(params, members)
+        along = jax.tree.map(lambda p, t: t + 0 * p, params, tangent)
+        return jax.jvp(lambda p: model.evaluate(p, sample, constants), (params,), (along,))[1]
+
+    return derivative
+
+
+def structures(model: Model, symmetry: Exponential) -> list[Any]:
+    """Return the arguments of the derivative: params, sample, constants, members."""
+    members = {
+        name: jax.ShapeDtypeStruct(shape, float)
+        for name, shape in symmetry.member_shapes(model).items()
+    }
+    return [*model.structure(), members]
+
+
+def random_point(
+    model: Model, symmetry: Exponential, rng: random.Random
+) -> tuple[Any, Any, Any, Any]:
+    """Return rational parameters, sample, constants and family members, as fractions."""
+
+    def draw(shape: shapes.Shape) -> np.ndarray:
+        out = np.empty(shapes.fixed(shape), dtype=object)
+        for index in np.ndindex(out.shape):
+            out[index] = random_rational(rng)
+        return out
+
+    params = shapes.map_tree(draw, model.params)
+    laws = {name: law.exact_draw(rng) for name, law in model.laws.items()}
+    sample = laws[""] if list(laws) == [""] else laws
+    constants = {
+        name: rational_array(model.values[name]) if name in model.values else draw(shape)
+        for name, shape in model.constants.items()
+    }
+    members = {}
+    for name, shape in symmetry.member_shapes(model).items():
+        member = draw(shape)
+        if (symmetry.family or {})[name].symmetric:
+            member = member + member.T
+        members[name] = member
+    return params, sample, constants, members
+
+
+def exact_arguments(model: Model, symmetry: Exponential | None, symbols: Symbols) -> list[Any]:
+    """Return symbols for parameters, sample, unbound constants and members, as loss arguments."""
+    ring = symbols.ring
+    params, sample, constants = model.structure()
+
+    def symbolic(kind: str, node: Any, prefix: str = "") -> Any:
+        leaves = [
+            symbols.array(kind, f"{prefix}{name}", shapes.fixed(shape))
+            for name, shape in shapes.leaves(node)
+        ]
+        return jax.tree.unflatten(jax.tree.structure(node), leaves)
+
+    known = {
+        name: np.frompyfunc(ring.constant, 1, 1)(rational_array(value))
+        for name, value in model.values.items()
+        if name in model.constants
+    }
+    values = {
+        name: as_object_array(known[name])
+        if name in known
+        else symbols.array("constant", name, tuple(struct.shape))
+        for name, struct in constants.items()
+    }
+    out = [symbolic("param", params), symbolic("sample", sample), values]
+    if symmetry is not None:
+        out.append(
+            {
+                name: symbols.array(
+                    "family", name, shape, bool((symmetry.family or {})[name].symmetric)
+                )
+                for name, shape in symmetry.member_shapes(model).items()
+            }
+        )
+    return out
+
+
+def as_object_array(value: Any) -> np.ndarray:
+    """Return an object array, also for a single entry."""
+    out = np.empty(np.shape(value), dtype=object)
+    out[...] = value
+    return out
