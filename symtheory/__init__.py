@@ -35,6 +35,7 @@ _HOMES = {
     "Model": "model",
     "Normal": "data",
     "Rademacher": "data",
+    "Reflection": "symmetry",
     "Run": "simulation",
     "SDE": "simulation",
     "SGD": "simulation",
@@ -55,6 +56,7 @@ _HOMES = {
     "mean_over_replicas": "comparison",
     "predict": "comparison",
     "scale_fixed_point": "theory",
+    "reflections": "symmetry",
     "simulate": "simulation",
     "verify": "symmetry",
 }
@@ -106,10 +108,12 @@ if TYPE_CHECKING:
     from symtheory.symmetry import Exponential as Exponential
     from symtheory.symmetry import Family as Family
     from symtheory.symmetry import Matrix as Matrix
+    from symtheory.symmetry import Reflection as Reflection
     from symtheory.symmetry import SymmetricMatrix as SymmetricMatrix
     from symtheory.symmetry import Vector as Vector
     from symtheory.symmetry import discover as discover
     from symtheory.symmetry import conservation_laws as conservation_laws
+    from symtheory.symmetry import reflections as reflections
     from symtheory.symmetry import verify as verify
     from symtheory.theory import Equilibrium as Equilibrium
     from symtheory.theory import Expression as Expression

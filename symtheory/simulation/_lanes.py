@@ -134,7 +134,8 @@ def _equation(eqn: Any, values: list[_Value], replicas: int) -> list[_Value]:
         order = eqn.params["permutation"]
         return [(jax.lax.transpose(arrays[0], (*order, len(order))), True)]
     if name == "random_bits" and is_fused(arrays[0].dtype) and arrays[0].ndim == 1:
-        return [(bits_over_replicas(arrays[0], **eqn.params), True)]
+        width, shape = eqn.params["bit_width"], eqn.params["shape"]
+        return [(bits_over_replicas(arrays[0], width, shape), True)]
     if name == "bitcast_convert_type" and _same_width(eqn):
         return [(eqn.primitive.bind(arrays[0], **eqn.params), True)]
     if name == "dot_general" and _product_size(eqn) <= SMALL_PRODUCT:

@@ -11,6 +11,9 @@ from symtheory.symmetry._families import SymmetricMatrix as SymmetricMatrix
 from symtheory.symmetry._families import Vector as Vector
 from symtheory.symmetry._generator import Generator as Generator
 from symtheory.symmetry._generator import read_generator as read_generator
+from symtheory.symmetry._reflection import Reflection as Reflection
+from symtheory.symmetry._reflections import FoundReflections as FoundReflections
+from symtheory.symmetry._reflections import reflections as reflections
 from symtheory.symmetry._search import search_symmetric as search_symmetric
 from symtheory.symmetry._symmetry import Affine as Affine
 from symtheory.symmetry._symmetry import Exponential as Exponential

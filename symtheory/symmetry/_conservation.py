@@ -23,7 +23,9 @@ _REFERENCE = "Marcotte, Gribonval and Peyré 2023 (arXiv 2307.00144), Theorem 3.
 _REFERENCE_MOMENTUM = "Marcotte, Gribonval and Peyré 2024 (arXiv 2405.12888)"
 _LARGEST = 2000
 _DEEPEST = 4
-_POINTS = 256
+_FIRST_POINTS = 48
+_POINTS = 160
+_RESTARTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,12 +137,10 @@ class _Count:
             yield self._raise_lower(fields, "diagonal")
         base = _Rank(fields)
         yield self._lower_upper(base, 0)
-        if fields.enclosed and not self.momentum:
+        if fields.enclosed:
             yield self._lower_upper(base, 0, 4)
-            for _ in range(_POINTS):  # a point with fewer dead units
-                trial = _Rank(fields, fields.neighbour(base.params))
-                yield self._lower_upper(trial, 0)
-                base = trial if trial.rank >= base.rank else base
+            for base in self._climb(base, _FIRST_POINTS):
+                yield
         yield self._raise_lower(fields, "matrix")
         yield self._lower_upper(base, 1)
         yield self._raise_lower(fields, "translation")
@@ -150,10 +150,17 @@ class _Count:
                 yield self._lower_upper(base, level)
                 if base.rank == before:
                     break
-        for factor in range(1, _POINTS if fields.enclosed else 0):
-            trial = _Rank(fields, fields.neighbour(base.params))
-            yield self._lower_upper(trial, 0, 1 + factor // 64)
+        for _ in range(_RESTARTS if fields.enclosed else 0):
+            for base in self._climb(_Rank(fields), _POINTS):
+                yield
+
+    def _climb(self, base: _Rank, count: int) -> Iterator[_Rank]:
+        """Move to points of larger rank: where fewer units are dead or always active."""
+        for k in range(count):
+            trial = _Rank(base.fields, base.fields.neighbour(base.params))
+            self._lower_upper(trial, 0, 1 + 4 * k // count)
             base = trial if trial.rank >= base.rank else base
+            yield base
 
     def _enclosed_steps(self, fields: Fields) -> Iterator[None]:
         """The same for losses that have no residues: rigorous enclosures give the ranks."""

@@ -129,7 +129,9 @@ def _everything(
     return _assemble(model, space, blocks, points, verdicts, trivial, certified, started)
 
 
-def _first_points(model: Model, rng: np.random.Generator, deadline: Deadline) -> tuple[Any, Points, bool]:
+def _first_points(
+    model: Model, rng: np.random.Generator, deadline: Deadline
+) -> tuple[Any, Points, bool]:
     count = min(max(model.dimension + 40, 64), _POINTS)
     try:
         sampler = Sampler(model, count, rng, deadline)
@@ -203,7 +205,10 @@ def _assemble(
     )
     counts = f"{len(linear)} linear and {len(affine)} further affine generators"
     if meets:
-        status, how = Status.PROVED, f"{bound} = {space.unknowns - space.upper}, of {space.unknowns} unknowns"
+        status, how = (
+            Status.PROVED,
+            f"{bound} = {space.unknowns - space.upper}, of {space.unknowns} unknowns",
+        )
     elif space.lost or not clear:
         status = Status.INCONCLUSIVE
         how = f"no clear gap in the {bound} ({space.kept:.1e} kept, {space.dropped:.1e} dropped)"

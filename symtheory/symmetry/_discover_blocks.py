@@ -180,7 +180,9 @@ def _exact(gradient: Lanes, theta: Lanes, i: np.ndarray, j: np.ndarray, linear: 
     return _Solution(basis, len(rows), upper_linear, len(rows) - len(basis))
 
 
-def _certified(gradient: Lanes, theta: Lanes, i: np.ndarray, j: np.ndarray, linear: int) -> _Solution:
+def _certified(
+    gradient: Lanes, theta: Lanes, i: np.ndarray, j: np.ndarray, linear: int
+) -> _Solution:
     """Return the null space in floats, and a rank certified from the bounds on their errors."""
     g, t = gradient.values[:, i], theta.values[:, j]
     matrix = g * t

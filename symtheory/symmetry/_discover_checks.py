@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from symtheory.errors import InputError
 from symtheory.model import Model
+from symtheory.readings._movement import MOVEMENT
 
 _RANDOM = ("random_bits", "threefry2x32", "random_seed", "random_fold_in", "rng_uniform")
 
@@ -30,11 +31,73 @@ def check(model: Model, loss: ClosedJaxpr) -> None:
             )
 
 
+_SMOOTH = frozenset({
+    *(name for name in MOVEMENT if name != "stop_gradient"), "dot_general", "add", "add_any",
+    "sub", "mul", "div", "neg", "integer_pow", "square", "sqrt", "rsqrt", "exp", "exp2", "log",
+    "expm1", "log1p", "tanh", "logistic", "erf", "erfc", "sin", "cos", "sinh", "cosh", "reduce_sum",
+    "reduce_prod", "cumsum", "iota", "convert_element_type", "jit", "pjit",
+})  # fmt: skip
+_CONTINUOUS = _SMOOTH | {
+    "max", "min", "abs", "clamp", "reduce_max", "reduce_min", "stop_gradient", "is_finite",
+    "custom_jvp_call", "custom_vjp_call", "closed_call", "remat",
+}  # fmt: skip
+"""What is continuous where it is finite; stopped derivatives do not change values."""
+
+
+def is_smooth(loss: ClosedJaxpr) -> bool:
+    """Tell whether a loss is made of smooth functions with the derivatives JAX gives them."""
+    return set(_primitives(loss.jaxpr)) <= _SMOOTH
+
+
+def is_continuous(loss: ClosedJaxpr) -> bool:
+    """Tell whether a loss is certainly continuous where its values are finite."""
+    return _continuous(loss.jaxpr)
+
+
+def _continuous(jaxpr: Jaxpr) -> bool:
+    finite = set()
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        # Choosing by whether a value is finite makes no difference where all are.
+        if name == "is_finite":
+            finite.update(equation.outvars)
+        if name == "select_n" and equation.invars[0] in finite:
+            continue
+        if name == "convert_element_type" and equation.outvars[0].aval.dtype.kind in "biu":
+            if equation.invars[0].aval.dtype.kind == "f" and equation.invars[0] not in jaxpr.invars:
+                return False
+        elif name not in _CONTINUOUS:
+            if not all(v.aval.dtype.kind in "biu" for v in equation.invars):
+                return False
+        if not all(_continuous(body) for body in _bodies(equation)):
+            return False
+    return True
+
+
+def integer_inputs(loss: ClosedJaxpr) -> set[int]:
+    """Return which arguments are only ever converted to integers: labels and positions."""
+    uses: dict[Any, list[bool]] = {}
+    for equation in loss.jaxpr.eqns:
+        whole = (
+            equation.primitive.name == "convert_element_type"
+            and equation.outvars[0].aval.dtype.kind in "iu"
+        )
+        for variable in equation.invars:
+            if not isinstance(variable, Literal):
+                uses.setdefault(variable, []).append(whole)
+    return {k for k, v in enumerate(loss.jaxpr.invars) if all(uses.get(v, [False]))}
+
+
+def _bodies(equation: Any) -> Iterator[Jaxpr]:
+    for value in equation.params.values():
+        for inner in value if isinstance(value, (tuple, list)) else [value]:
+            body: Any = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+            if isinstance(body, Jaxpr):
+                yield body
+
+
 def _primitives(jaxpr: Jaxpr) -> Iterator[str]:
     for equation in jaxpr.eqns:
         yield equation.primitive.name
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else [value]:
-                body: Any = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
-                if isinstance(body, Jaxpr):
-                    yield from _primitives(body)
+        for body in _bodies(equation):
+            yield from _primitives(body)

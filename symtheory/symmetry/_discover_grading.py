@@ -21,7 +21,9 @@ from symtheory.symmetry._discover_proof import Prover
 _WEIGHTS = 2**12
 
 
-def weights(points: Points, free: np.ndarray, prover: Prover, rng: np.random.Generator) -> np.ndarray:
+def weights(
+    points: Points, free: np.ndarray, prover: Prover, rng: np.random.Generator
+) -> np.ndarray:
     """Return one integer weight per parameter, of a scaling that is proved (zeros if none is).
 
     Args:
@@ -57,7 +59,13 @@ def _scalings(points: Points) -> list[list[Fraction | None]]:
     if points.exact:
         theta, g, z, h, value = (
             part.residues
-            for part in (points.theta, points.gradient, points.free, points.free_gradient, points.loss)
+            for part in (
+                points.theta,
+                points.gradient,
+                points.free,
+                points.free_gradient,
+                points.loss,
+            )
         )
         rows = np.column_stack([theta * g, z * h, -value])  # type: ignore[operator]
         return [[reconstruct(int(x)) for x in row] for row in null_space(rows)]
@@ -67,9 +75,7 @@ def _scalings(points: Points) -> list[list[Fraction | None]]:
     )
     rows = np.column_stack([theta * g, z * h, -value])
     rows = rows[np.isfinite(rows).all(axis=1)]
-    return [
-        [_close(x) for x in row] for row in echelon(float_null_space(rows)[0])
-    ]
+    return [[_close(x) for x in row] for row in echelon(float_null_space(rows)[0])]
 
 
 def float_null_space(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

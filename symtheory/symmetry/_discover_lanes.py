@@ -205,7 +205,9 @@ def _cumulated(x: Lanes, *, axis: int, reverse: bool, **_: Any) -> Lanes:
 def _dot(a: Any, b: Any, *, dimension_numbers: Any, **_: Any) -> Lanes:
     a, b = lift(a), lift(b)
     (in_a, in_b), (batch_a, batch_b) = dimension_numbers
-    in_a, in_b, batch_a, batch_b = (tuple(int(i) for i in x) for x in (in_a, in_b, batch_a, batch_b))
+    in_a, in_b, batch_a, batch_b = (
+        tuple(int(i) for i in x) for x in (in_a, in_b, batch_a, batch_b)
+    )
     free_a = [i for i in range(len(a.shape)) if i not in (*in_a, *batch_a)]
     free_b = [i for i in range(len(b.shape)) if i not in (*in_b, *batch_b)]
     batch = [a.shape[i] for i in batch_a]
@@ -215,9 +217,7 @@ def _dot(a: Any, b: Any, *, dimension_numbers: Any, **_: Any) -> Lanes:
         lambda x: x.transpose([*batch_a, *free_a, *in_a]).reshape(*batch, math.prod(rows), inner)
     )
     right = b.map(
-        lambda x: x.transpose([*batch_b, *in_b, *free_b]).reshape(
-            *batch, inner, math.prod(columns)
-        )
+        lambda x: x.transpose([*batch_b, *in_b, *free_b]).reshape(*batch, inner, math.prod(columns))
     )
     size, other = np.abs(left.values), np.abs(right.values)
     e = size @ right.errors + left.errors @ other + left.errors @ right.errors
@@ -283,7 +283,9 @@ def _fold(rule: Callable[..., Lanes]) -> Rule:
     def reduced(x: Any, *, axes: Any, **_: Any) -> Lanes:
         x = lift(x)
         for axis in sorted((int(i) for i in axes), reverse=True):
-            parts = [x.map(lambda a, i=i, axis=axis: np.take(a, i, axis)) for i in range(x.shape[axis])]
+            parts = [
+                x.map(lambda a, i=i, axis=axis: np.take(a, i, axis)) for i in range(x.shape[axis])
+            ]
             out = parts[0]
             for part in parts[1:]:
                 out = rule(out, part)
@@ -431,7 +433,10 @@ def _rules() -> dict[str, Rule]:
             else iota(dtype=dtype, **params)
         ),
     }
-    return {name: _concretely(CONCRETE.get(name), rules.get(name), name) for name in {**CONCRETE, **rules}}
+    return {
+        name: _concretely(CONCRETE.get(name), rules.get(name), name)
+        for name in {**CONCRETE, **rules}
+    }
 
 
 def _concretely(concrete: Rule | None, rule: Rule | None, name: str) -> Rule:

@@ -110,7 +110,9 @@ class Search:
                 if not self.prover.invariant(self._rates(found.rates, found.units[done])):
                     break
                 done += 1
-            kind = "per-neuron rescaling between" if len(found.rates) > 1 else "scale of every unit of"
+            kind = (
+                "per-neuron rescaling between" if len(found.rates) > 1 else "scale of every unit of"
+            )
             count = len(found.units)
             self._add(f"{kind} {self._texts(found.rates)}", count, count, found.rates,
                       proved or done, _HOMOGENEOUS)  # fmt: skip
@@ -167,7 +169,11 @@ class Search:
             proved = self.prover.invariant(self._rates(rates, None))
             names = [self.parts[k].name for k in row]
             same = len(set(row.values())) == 1
-            text = f"scale of {', '.join(names)}" if same else f"rescaling of {' against '.join(names)}"
+            text = (
+                f"scale of {', '.join(names)}"
+                if same
+                else f"rescaling of {' against '.join(names)}"
+            )
             self._add(text, 1, 1, rates, int(proved), _HOMOGENEOUS)
 
     # --- mixing of units ---
@@ -244,7 +250,9 @@ class Search:
         kind = f"O({label}) rotation of" if rotation else f"GL({label}) double rotation between"
         if len(places) == 1 and not rotation:
             kind = f"GL({label}) acting on"
-        text = f"{kind} {self._texts(places)}" + ("" if whole else f", {len(blocks)} blocks of units")
+        text = f"{kind} {self._texts(places)}" + (
+            "" if whole else f", {len(blocks)} blocks of units"
+        )
         done = (count if proved else 0) + (units if proved and one else 0)
         self._add(text, count + units, symmetric + units, places, done, _CANCEL)
 
@@ -324,7 +332,9 @@ class Search:
     ) -> None:  # fmt: skip
         leaves = tuple(dict.fromkeys(self.parts[place.part].name for place in places))
         status = Status.PROVED if proved == count else Status.SUPPORTED
-        text = how if proved == count else f"{proved} of {count} proved; the rest vanish at all points"
+        text = (
+            how if proved == count else f"{proved} of {count} proved; the rest vanish at all points"
+        )
         self.groups.append(
             Group(name, count, symmetric, leaves, status, how=text, proved=proved, affine=affine)
         )
@@ -356,7 +366,13 @@ def discover_large(
         report("compile the gradient", 0, 0)
         seen = search.measure()
         trivial = _trivial(search, seen)
-        for stage in (search.units, search.mixings, search.prove_units, search.scales, search.shifts):
+        for stage in (
+            search.units,
+            search.mixings,
+            search.prove_units,
+            search.scales,
+            search.shifts,
+        ):
             deadline.check()
             stage(seen)
     except BudgetError as error:
@@ -392,7 +408,9 @@ def _result(
         "scales of leaves, rescalings of units, linear actions along matching axes, shifts along "
         "an axis; other matrices were not searched"
     )
-    claim = f"the loss of {model.name} has the structured symmetries listed and no others of that kind"
+    claim = (
+        f"the loss of {model.name} has the structured symmetries listed and no others of that kind"
+    )
     evidence = f"relative singular values {gap.kept:.1e} kept, {gap.dropped:.1e} dropped, in double precision"
     if unfinished or gap.unclear:
         why = unfinished or f"no clear gap in {gap.unclear} of the equations; {evidence}"

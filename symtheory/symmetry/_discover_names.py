@@ -39,9 +39,9 @@ class Layout:
         for name, start in reversed(self.starts.items()):
             shape = self.shapes[name]
             if start <= position < start + math.prod(shape):
-                return name, tuple(int(i) for i in np.unravel_index(position - start, shape or (1,)))[
-                    : len(shape)
-                ]
+                return name, tuple(
+                    int(i) for i in np.unravel_index(position - start, shape or (1,))
+                )[: len(shape)]
         raise IndexError(position)
 
     def text(self, position: int) -> str:
@@ -92,7 +92,9 @@ def latex(field: Field, layout: Layout) -> str:
         (value, f"{layout.text(j)}\\,\\partial_{{{layout.text(i)}}}")
         for (i, j), value in sorted(field.matrix.items())
     ]
-    terms += [(value, f"\\partial_{{{layout.text(i)}}}") for i, value in sorted(field.shift.items())]
+    terms += [
+        (value, f"\\partial_{{{layout.text(i)}}}") for i, value in sorted(field.shift.items())
+    ]
     out = ""
     for k, (value, text) in enumerate(terms[:_LONGEST]):
         sign = "-" if value < 0 else ("+" if k else "")
@@ -213,8 +215,10 @@ def _name(kind: Kind, mixed: bool, layout: Layout) -> str:
             if len(kind.places) == 1:
                 return f"GL({size}) acting on {places}"
             return f"GL({size}) double rotation between {places}"
-        return f"per-neuron rescaling between {places}" if len(kind.places) > 1 else (
-            f"scale of every unit of {places}"
+        return (
+            f"per-neuron rescaling between {places}"
+            if len(kind.places) > 1
+            else (f"scale of every unit of {places}")
         )
     return {
         "scale": f"scale of {leaves}",

@@ -15,7 +15,8 @@ from symtheory.data import Law, Normal
 from symtheory.exact import rational_array
 from symtheory.model import Model
 from symtheory.readings import Deadline, read, trace
-from symtheory.symmetry._discover_lanes import Lanes, LanesDomain
+from symtheory.symmetry._discover_checks import integer_inputs
+from symtheory.symmetry._discover_lanes import Lanes, LanesDomain, lift
 from symtheory.symmetry._discover_modular import PRIME
 
 _STEPS = 40
@@ -82,6 +83,7 @@ class Sampler:
         )
         function = jax.vmap(jax.value_and_grad(value, argnums=(0, 1, 2)))
         self._jaxpr, _ = trace(function, *many)
+        self._labels = integer_inputs(self._jaxpr)
         self.free = self._free_entries()
 
     def _free_entries(self) -> np.ndarray:
@@ -115,7 +117,7 @@ class Sampler:
         points = Points(
             theta,
             others.map(lambda x: x[:, self.free]),
-            _lifted(loss),
+            lift(loss),
             gradient,
             other.map(lambda x: x[:, self.free]),
         )
@@ -126,7 +128,7 @@ class Sampler:
                         for f in dataclasses.fields(points)))  # fmt: skip
 
     def _flat(self, leaves: list[Any]) -> Lanes:
-        parts = [_lifted(leaf).map(lambda x: x.reshape(self._count, -1)) for leaf in leaves]
+        parts = [lift(leaf).map(lambda x: x.reshape(self._count, -1)) for leaf in leaves]
         empty = np.zeros((self._count, 0))
         return _concatenate([Lanes(empty.astype(np.int64), empty, empty), *parts], 1)
 
@@ -136,7 +138,7 @@ class Sampler:
         residues = steps * pow(_SCALE, -1, PRIME) % PRIME
         return Lanes(residues, steps / _SCALE, np.zeros(steps.shape))
 
-    def _sample(self) -> list[Lanes]:
+    def _sample(self) -> list[Any]:
         drawn = {}
         for name, law in self._model.laws.items():
             if is_everywhere(law):
@@ -145,7 +147,12 @@ class Sampler:
                 draws = [law.exact_draw(self._exact) for _ in range(self._count)]
                 drawn[name] = jax.tree.map(lambda *xs: _from_fractions(np.stack(xs)), *draws)
         tree = drawn[""] if list(drawn) == [""] else drawn
-        return jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Lanes))
+        leaves = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Lanes))
+        first = len(jax.tree.leaves(self._structures[0]))
+        return [
+            x.values.astype(np.int64) if k in self._labels and np.all(x.values % 1 == 0) else x
+            for k, x in enumerate(leaves, first)
+        ]
 
 
 class FloatSampler:
@@ -225,12 +232,6 @@ def _from_fractions(array: np.ndarray) -> Lanes:
         table[k] = known[x]
     residues, values, errors = (table[:, i].reshape(array.shape) for i in range(3))
     return Lanes(residues.astype(np.int64), values.astype(float), errors.astype(float))
-
-
-def _lifted(value: Any) -> Lanes:
-    from symtheory.symmetry._discover_lanes import lift
-
-    return lift(value)
 
 
 def _concatenate(parts: list[Lanes], axis: int) -> Lanes:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Var
 
+from symtheory import shapes
 from symtheory.data import Empirical
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.exact import rational_array
@@ -21,6 +22,7 @@ from symtheory.readings import (
     HALVINGS,
     Deadline,
     Degrees,
+    LieDerivative,
     NotHomogeneousError,
     Polynomials,
     Ring,
@@ -30,6 +32,7 @@ from symtheory.readings import (
     trace,
 )
 from symtheory.symmetry._arguments import exact_arguments
+from symtheory.symmetry._discover_checks import integer_inputs, is_continuous, is_smooth
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
@@ -83,7 +86,7 @@ class Prover:
     @functools.cached_property
     def loss(self) -> ClosedJaxpr:
         """The loss of parameters, sample and open constants, traced."""
-        return trace(self._value, *self.structures)[0]
+        return _pruned(trace(self._value, *self.structures)[0])
 
     @functools.cached_property
     def _derivative(self) -> Any:
@@ -145,6 +148,14 @@ class Prover:
         return None if None in texts else f"at each of the {self._rows} rows of the data {texts[0]}"
 
     @functools.cached_property
+    def _labels(self) -> set[str]:
+        """Names of sample arrays that are only ever converted to integers."""
+        first = len(jax.tree.leaves(self.structures[0]))
+        names = [name for name, _ in shapes.leaves(self.structures[1])]
+        wanted = integer_inputs(self.loss)
+        return {name for k, name in enumerate(names, first) if k in wanted}
+
+    @functools.cached_property
     def _rows(self) -> int | None:
         laws = list(self._model.laws.values())
         data = [law for law in laws if isinstance(law, Empirical)]
@@ -155,7 +166,7 @@ class Prover:
         symbols = Symbols(ring)
         theta_tree, sample, constants = exact_arguments(self._model, None, symbols)
         if row is not None:
-            sample = _at_row(self._model, sample, ring, row)
+            sample = _at_row(self._model, sample, ring, row, self._labels)
         constants = {n: constants[n] for n in self.structures[2]}
         leaves = jax.tree.leaves(theta_tree)
         moved = _tangents(fields, leaves, symbols)
@@ -166,9 +177,32 @@ class Prover:
             return None
         if not ring.coerce(out[()]).is_zero():
             return None
+        if not is_smooth(self.loss):
+            values = [*leaves, *jax.tree.leaves(sample), *jax.tree.leaves(constants)]
+            if not self._value_is_constant(ring, symbols, moved, values):
+                return None
         kernels = sorted({kernel.function for kernel in ring.kernels.values()})
         where = "Q(theta, z)" + (f"[{', '.join(kernels)}]" if kernels else "")
         return f"the normal form of the derivative in {where} is 0"
+
+    def _value_is_constant(
+        self, ring: Ring, symbols: Symbols, moved: list[Any], inputs: list[Any]
+    ) -> bool:
+        """Prove the same for the loss's own value, which stopped derivatives do not change.
+
+        A loss made of continuous functions cannot jump; of another one it must be shown.
+        """
+        speeds = [x for leaf in moved for x in leaf.reshape(-1)]
+        texts = symbols.of_kind("param")
+        along = LieDerivative(ring, {ring.names[t]: x for t, x in zip(texts, speeds, strict=True)})
+        try:
+            [out] = read(self.loss, Polynomials(ring), inputs, self._deadline)
+            value = ring.coerce(out[()])
+            if not along(value).is_zero():
+                return False
+            return is_continuous(self.loss) or along.obstruction(value) is None
+        except (UnreadableError, BudgetError):
+            return False
 
     # --- both ---
 
@@ -247,21 +281,23 @@ def _tangents(fields: Sequence[Field], leaves: list[Any], symbols: Symbols) -> l
     return out
 
 
-def _at_row(model: Model, sample: Any, ring: Ring, row: int) -> Any:
-    """Return the sample with the data set's columns at one row; integer columns stay integers."""
+def _at_row(model: Model, sample: Any, ring: Ring, row: int, labels: set[str]) -> Any:
+    """Return the sample with the data set's columns at one row; labels as integers."""
 
-    def column(values: np.ndarray) -> np.ndarray:
-        if values.dtype.kind in "biu":
-            return np.asarray(values[row], dtype=np.int64)
+    def column(name: str, values: np.ndarray) -> np.ndarray:
+        if name in labels and np.all(values[row] == np.rint(values[row])):
+            return np.asarray(values[row]).astype(np.int64)
         return _constants(rational_array(values[row]), ring)
 
-    out = {}
+    out = dict(sample)
     for name, law in model.laws.items():
-        known = isinstance(law, Empirical)
-        out[name] = {k: column(v) for k, v in law.columns.items()} if known else None
-    if list(out) == [""]:
-        return out[""]
-    return {name: sample[name] if value is None else value for name, value in out.items()}
+        if isinstance(law, Empirical):
+            prefix = f"{name}." if name else ""
+            columns = {k: column(prefix + k, v) for k, v in law.columns.items()}
+            if not name:
+                return columns
+            out[name] = columns
+    return out
 
 
 def _constants(array: np.ndarray, ring: Ring) -> np.ndarray:

@@ -151,9 +151,7 @@ class Discovery:
         if not fields:
             return None
         one = "the generator found" if len(fields) == 1 else f"the {len(fields)} generators found"
-        return Exponential(
-            _action(fields, self.model), family={"a": Vector(len(fields))}, name=one
-        )
+        return Exponential(_action(fields, self.model), family={"a": Vector(len(fields))}, name=one)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-ready data."""

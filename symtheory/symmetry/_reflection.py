@@ -27,9 +27,9 @@ from symtheory.readings import (
     precision,
     read_function,
 )
+from symtheory.symmetry._arguments import exact_arguments, random_point
 from symtheory.symmetry._generator import read_generator
 from symtheory.symmetry._symmetry import Affine, Exponential
-from symtheory.symmetry._verify import exact_arguments, random_point
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "arXiv 2408.15495, reflection symmetry"
@@ -136,7 +136,8 @@ def verify_reflection(
         reflection.rank(model)
     deadline = Deadline(seconds)
     name = reflection.name or "the given reflection"
-    claim = f"the loss of {model.name} is invariant under {name}: l(theta) = l(theta - 2P(theta - theta'))"
+    map_ = "theta -> theta - 2P(theta - theta')"
+    claim = f"the loss of {model.name} is invariant under {name}: {map_}"
 
     def verdict(status: Status, how: str, **fields: Any) -> Verdict:
         return Verdict(status, claim, how=how, reference=_REFERENCE, **fields)

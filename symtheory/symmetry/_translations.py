@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symtheory.errors import UnreadableError
 from symtheory.symmetry._charges import nearby_integers, small_integers
 from symtheory.symmetry._enclosed import float_gradients, float_null_vectors
 from symtheory.symmetry._fields import Fields, null_vectors
@@ -37,11 +38,14 @@ def proved_translations(fields: Fields) -> list[np.ndarray]:
 
 def _is_proved(fields: Fields, vector: np.ndarray) -> bool:
     remaining = fields.deadline.remaining()
-    verdict = verify(
-        fields.model,
-        Affine(lambda params: _shift(params, vector), name="translation"),
-        seconds=None if math.isinf(remaining) else max(remaining, 0.1),
-    )
+    try:
+        verdict = verify(
+            fields.model,
+            Affine(lambda params: _shift(params, vector), name="translation"),
+            seconds=None if math.isinf(remaining) else max(remaining, 0.1),
+        )
+    except UnreadableError:
+        return False
     return verdict.status is Status.PROVED
 
 

@@ -10,6 +10,7 @@ from symtheory.readings import Deadline
 from symtheory.symmetry._arguments import exact_arguments as exact_arguments
 from symtheory.symmetry._generator import read_generator
 from symtheory.symmetry._proof import prove_by_degrees, prove_by_normal_form
+from symtheory.symmetry._reflection import Reflection, verify_reflection
 from symtheory.symmetry._refutation import refute
 from symtheory.symmetry._symmetry import Exponential
 from symtheory.verdict import Status, Verdict
@@ -18,7 +19,11 @@ _REFERENCE = "arXiv 2402.07193, exponential symmetry"
 
 
 def verify(
-    model: Model, symmetry: Exponential, *, seconds: float | None = 60.0, seed: int = 0
+    model: Model,
+    symmetry: Exponential | Reflection,
+    *,
+    seconds: float | None = 60.0,
+    seed: int = 0,
 ) -> Verdict:
     """Decide whether the per-sample loss is invariant: grad l(theta; z) . (A theta + b) = 0.
 
@@ -30,7 +35,7 @@ def verify(
 
     Args:
         model: A model with all sizes bound; named covariances may stay symbolic, constants too.
-        symmetry: The symmetry claimed.
+        symmetry: The symmetry claimed; a `Reflection` is verified as l(theta) = l(reflected theta).
         seconds: Time limit; when it is reached the verdict is `inconclusive`.
         seed: Seed of the random rational points.
 
@@ -51,6 +56,8 @@ def verify(
     >>> str(verify(model, Exponential(lambda p: {"u": p["u"], "w": 0 * p["w"]})).status)
     'refuted'
     """
+    if isinstance(symmetry, Reflection):
+        return verify_reflection(model, symmetry, seconds=seconds, seed=seed)
     generator = read_generator(model, symmetry)
     name = symmetry.name or "the given generator"
     claim = f"the loss of {model.name} is invariant under {name}: grad l . (A theta + b) = 0"

@@ -202,28 +202,33 @@ def test_ensemble_beside_numpy_numba_and_diffrax():
         "numba, parallel": (numba_loops(), 6_400),
         "diffrax, Euler": (diffrax_euler(), 320),
     }
-    times = {name: [] for name in runs}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    wall, cpu = ({name: [] for name in runs} for _ in range(2))
     with jax.enable_x64(False):
         for function, _ in runs.values():
             function(64)  # compile
         for _ in range(7):
             for name, (function, steps) in runs.items():
-                began = time.perf_counter()
+                began, used = time.perf_counter(), time.process_time()
                 function(steps)
-                times[name].append((time.perf_counter() - began) / steps / REPLICAS * 1e9)
-    cost = {name: statistics.median(values) for name, values in times.items()}
+                scale = 1e9 / steps / REPLICAS
+                wall[name].append((time.perf_counter() - began) * scale)
+                cpu[name].append((time.process_time() - used) * scale)
+    cost = {name: statistics.median(values) for name, values in wall.items()}
     best = cost["symtheory"]
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    print(f"\n{os.cpu_count()} cores, load {load:.1f}")
-    print("ns per replica and step, median of 7 (least, most), relative")
-    for name, values in times.items():
+    print(f"\n{os.cpu_count()} cores, load before {load:.1f}")
+    print(
+        "ns per replica and step: median of 7 (least, most), relative, time of all cores together"
+    )
+    for name, values in wall.items():
         print(
             f"{name:22s} {cost[name]:9.1f}  ({min(values):.1f}, {max(values):.1f})"
-            f"  {cost[name] / best:6.2f} x"
+            f"  {cost[name] / best:6.2f} x  {statistics.median(cpu[name]):9.1f}"
         )
     print(f"share of random numbers: {cost['its random numbers'] / best:.0%}")
-    numpy_best = min(cost["NumPy, replicas last"], cost["NumPy, matmul"])
-    assert numpy_best / best >= 4
+    if load > 0.5 * (os.cpu_count() or 1):
+        pytest.skip(f"other work is running (load {load:.1f}): the ratios above say little")
+    assert min(cost["NumPy, replicas last"], cost["NumPy, matmul"]) / best >= 4
     assert cost["numba, parallel"] / best >= 2
 
 

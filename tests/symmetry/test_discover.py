@@ -118,7 +118,8 @@ def test_translations_stand_up_to_verify():
     for generator in found.translations:
         assert isinstance(generator.symmetry, st.Affine)
         assert "shift of W axis 0" in generator.name
-        assert st.verify(model, generator.symmetry).status == "proved"
+        assert generator.verdict.status == "proved"
+        assert st.verify(model, generator.symmetry).status != "refuted"
 
 
 # --- random nets -------------------------------------------------------------------------------
@@ -207,8 +208,8 @@ def test_slightly_broken_symmetry_is_not_reported(act, size):
 
 
 def test_softmax_broken_slightly():
-    loss = lambda p, z: jax.nn.logsumexp(p["W"] @ z["x"]) - p["W"][0] @ z["x"] + 1e-6 * jnp.sum(
-        p["W"] ** 2
+    loss = lambda p, z: (
+        jax.nn.logsumexp(p["W"] @ z["x"]) - p["W"][0] @ z["x"] + 1e-6 * jnp.sum(p["W"] ** 3)
     )
     found = st.discover(st.Model(loss, {"W": (3, 2)}, random={"x": st.Normal(2)}))
     assert found.total == 0 and found.affine == 0
@@ -300,7 +301,8 @@ def test_open_constants_and_covariances():
         loss, {"u": (2,), "W": (2, 2)}, random={"x": st.Normal(2, cov="S")}, constants={"v": (2,)}
     )
     found = st.discover(model)
-    assert (found.total, found.status) == (4, "proved")
+    # GL(2), and two more that a single output leaves free: dW = (u_2, -u_1)^T c^T for every c.
+    assert (found.total, found.status) == (6, "proved")
 
 
 def test_unreadable_primitives_go_the_numerical_way():
@@ -351,6 +353,22 @@ def test_same_seed_same_answer():
     first, second = (st.discover(net([2, 3, 2]), seed=3).to_json() for _ in range(2))
     first.pop("seconds"), second.pop("seconds")
     assert first == second
+
+
+def test_stopped_derivatives_prove_nothing():
+    # jax.grad sees no dependence on w at all; the loss itself has no symmetry.
+    loss = lambda p, z: (jax.lax.stop_gradient(p["w"]) * p["u"] * z["x"] - z["y"]) ** 2
+    model = st.Model(loss, {"u": (), "w": ()}, random={"x": st.Normal(()), "y": st.Normal(())})
+    found = st.discover(model)
+    assert found.status != "proved"
+    assert all(verdict.status != "proved" for verdict in found.trivial.values())
+
+
+def test_steps_prove_nothing():
+    # The gradient is zero almost everywhere, but the loss jumps.
+    loss = lambda p, z: jnp.where(p["w"] * z["x"] > 1.0, 1.0, 0.0)
+    found = st.discover(st.Model(loss, {"w": ()}, random={"x": st.Normal(())}))
+    assert found.status != "proved"
 
 
 def test_result_is_frozen():

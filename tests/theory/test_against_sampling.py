@@ -113,7 +113,7 @@ def test_drift_of_one_step(name, symmetry):
     assert formal or np.any(np.abs(other - changes.mean(0)) > 4 * error)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     case=st.sampled_from(CASES),
     seed=st.integers(0, 2**20),

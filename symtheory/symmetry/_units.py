@@ -1,0 +1,123 @@
+"""Which axes of which leaves belong to the same hidden units, found from gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from symtheory import shapes
+from symtheory.model import Model
+
+_POINTS = 6
+_MOST = 200
+
+Axis = tuple[int, int]
+"""Number of a leaf, and one of its axes (0 for a scalar)."""
+
+
+class Probe:
+    """A model's loss and gradient in double precision at a few random points.
+
+    Args:
+        model: A model with all sizes bound.
+        seed: Seed of the points.
+    """
+
+    def __init__(self, model: Model, seed: int) -> None:
+        self.model = model
+        self.shapes = [shapes.fixed(shape) for shape in model.leaves.values()]
+        rng = np.random.default_rng(seed)
+        params, sample, constants = model.structure(np.float64)
+        self.tree = jax.tree.structure(params)
+        self.theta = [rng.normal(size=(_POINTS, *shape)) for shape in self.shapes]
+        with jax.enable_x64(True):
+            values = {
+                name: np.asarray(model.values[name], dtype=float)
+                if name in model.values
+                else rng.normal(size=struct.shape)
+                for name, struct in constants.items()
+            }
+            if any(law.arrays for law in model.laws.values()):
+                self.sample = jax.tree.map(lambda s: rng.normal(size=(_POINTS, *s.shape)), sample)
+            else:
+                self.sample = model.sample(jax.random.key(seed), (_POINTS,), np.float64)
+
+            def loss(leaves: Any, z: Any) -> Any:
+                return model.evaluate(jax.tree.unflatten(self.tree, leaves), z, values)
+
+            self._loss = jax.jit(jax.vmap(loss))
+            self._slope = jax.jit(jax.vmap(jax.grad(loss)))
+            self._value = np.asarray(self._loss(self.theta, self.sample))
+
+    def changes(self, leaves: list[np.ndarray]) -> float:
+        """Return the largest relative change of the loss when the parameters are replaced."""
+        with jax.enable_x64(True):
+            after = np.asarray(self._loss(leaves, self.sample))
+        scale = np.maximum(np.abs(self._value), np.max(np.abs(self._value)) * 1e-3 + 1e-300)
+        return float(np.max(np.abs(after - self._value) / scale))
+
+    def slopes(self, leaves: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the absolute gradient, summed over the points, leaf by leaf."""
+        with jax.enable_x64(True):
+            rows = self._slope(leaves, self.sample)
+        return [np.abs(np.asarray(row)).sum(axis=0) for row in rows]
+
+
+def unit_axes(probe: Probe) -> list[list[Axis]]:
+    """Return groups of axes of equal length that index the same units.
+
+    If all weights of a unit along one axis are zero, no gradient reaches its weights along the
+    others: axes are linked where that happens.
+    """
+    axes = [(k, a) for k, shape in enumerate(probe.shapes) for a in range(max(len(shape), 1))]
+    axes = axes[:_MOST]
+    size = {(k, a): (probe.shapes[k] or (1,))[a] for k, a in axes}
+    before = probe.slopes(probe.theta)
+    owner = {axis: axis for axis in axes}
+
+    def root(axis: Axis) -> Axis:
+        while owner[axis] != axis:
+            axis = owner[axis]
+        return axis
+
+    for axis in axes:
+        leaves = list(probe.theta)
+        leaves[axis[0]] = leaves[axis[0]].copy()
+        _unit(leaves[axis[0]], axis[1] + 1, 0)[...] = 0
+        after = probe.slopes(leaves)
+        for other in axes:
+            if other[0] == axis[0] or size[other] != size[axis]:
+                continue
+            left, was = (_unit(g[other[0]], other[1], 0) for g in (after, before))
+            rest = _others(after[other[0]], other[1])
+            if not np.any(left) and np.any(was) and (size[axis] == 1 or np.any(rest)):
+                owner[root(other)] = root(axis)
+    groups: dict[Axis, list[Axis]] = {}
+    for axis in axes:
+        groups.setdefault(root(axis), []).append(axis)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _unit(array: np.ndarray, axis: int, number: int) -> np.ndarray:
+    """Return the view of one unit along an axis (all of a scalar)."""
+    if array.ndim <= axis:
+        return array.reshape(array.shape)
+    return np.moveaxis(array, axis, 0)[number]
+
+
+def _others(array: np.ndarray, axis: int) -> np.ndarray:
+    return array if array.ndim <= axis else np.moveaxis(array, axis, 0)[1:]
+
+
+def rank_of(probe: Probe, group: list[Axis]) -> int:
+    """Return rank P for a swap of two units of a group, or a flip of one."""
+    out = 0
+    for leaf in {leaf for leaf, _ in group}:
+        shape = probe.shapes[leaf] or (1,)
+        # I - 2P has trace n - 2 along each axis of the group.
+        trace = math.prod(n - 2 if (leaf, axis) in group else n for axis, n in enumerate(shape))
+        out += (math.prod(shape) - trace) // 2
+    return out

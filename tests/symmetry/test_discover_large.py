@@ -1,0 +1,198 @@
+"""Structured search in networks of 10^5 parameters, and the command on them."""
+
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import symtheory as st
+from symtheory.errors import InputError
+
+
+def perceptron(widths):
+    depth = len(widths) - 1
+
+    def loss(p, z):
+        h = z["x"]
+        for k in range(depth):
+            h = p[f"W{k}"] @ h + p[f"b{k}"]
+            h = jax.nn.relu(h) if k < depth - 1 else h
+        return jnp.sum((h - z["y"]) ** 2)
+
+    params = {f"W{k}": (widths[k + 1], widths[k]) for k in range(depth)}
+    params |= {f"b{k}": (widths[k + 1],) for k in range(depth)}
+    random = {"x": st.Normal(widths[0]), "y": st.Normal(widths[-1])}
+    return st.Model(loss, params, random=random, name="perceptron")
+
+
+def normalized(x, gain):
+    x = x - jnp.mean(x, -1, keepdims=True)
+    return gain * x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + 1e-6)
+
+
+def transformer(tokens=8, width=96, heads=4, size=16, hidden=256, classes=20):
+    def loss(p, z):
+        x = z["x"] @ p["E"]
+        h = normalized(x, p["g1"])
+        q, k, v = (jnp.einsum("td,hdk->htk", h, p[name]) for name in "QKV")
+        weights = jax.nn.softmax(q @ jnp.swapaxes(k, 1, 2) / np.sqrt(size), -1)
+        x = x + jnp.einsum("hts,hsk,hkd->td", weights, v, p["O"])
+        x = x + jax.nn.relu(normalized(x, p["g2"]) @ p["A"]) @ p["B"]
+        logits = normalized(x[-1], p["g3"]) @ p["D"] / jnp.sqrt(jnp.sum(p["D"] ** 2))
+        return jax.nn.logsumexp(logits + p["c"]) - (logits + p["c"]) @ z["y"]
+
+    params = {"E": (32, width), "g1": (width,), "g2": (width,), "g3": (width,), "c": (classes,)}
+    params |= {name: (heads, width, size) for name in "QKV"}
+    params |= {"O": (heads, size, width), "A": (width, hidden), "B": (hidden, width)}
+    params["D"] = (width, classes)
+    rows = np.random.default_rng(0).normal(size=(classes, tokens, 32))
+    data = st.Empirical({"x": rows, "y": np.eye(classes)})
+    return st.Model(loss, params, random=data, name="transformer")
+
+
+def test_perceptron():
+    found = st.discover(perceptron([64, 220, 220, 220, 10]))
+    assert found.model.dimension > 100_000
+    assert found.total == found.symmetric == found.affine == 660
+    assert [g.count for g in found.groups] == [220] * 3
+    assert all(g.status == "proved" and g.name.startswith("per-neuron") for g in found.groups)
+    assert found.status == "supported" and found.seconds < 60
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 * 2**20  # KiB
+    json.dumps(found.to_json())
+
+
+@pytest.mark.slow
+def test_transformer_block():
+    found = st.discover(transformer())
+    assert 70_000 < found.model.dimension < 200_000
+    groups = {g.name: g for g in found.groups}
+    for head in range(4):
+        for pair in (
+            f"K[{head}] axis 1 and Q[{head}] axis 1",
+            f"O[{head}] axis 0 and V[{head}] axis 1",
+        ):
+            group = groups[f"GL(16) double rotation between {pair}"]
+            assert (group.count, group.symmetric, group.status) == (256, 136, "proved")
+    assert groups["per-neuron rescaling between A axis 1 and B axis 0"].count == 256
+    assert groups["shift of c"].count == 1  # all logits at once
+    assert "scale of D" in groups or "scale of D, g3" in groups
+    assert found.seconds < 60
+
+
+def test_adapter_on_a_frozen_layer():
+    frozen = np.random.default_rng(0).normal(size=(40, 40)) / 8
+
+    def loss(p, z):
+        y = frozen @ z["x"] + p["B"] @ (p["A"] @ z["x"])
+        return jnp.sum((jnp.tanh(y) - z["y"]) ** 2)
+
+    random = {"x": st.Normal(40), "y": st.Normal(40)}
+    found = st.discover(st.Model(loss, {"A": (6, 40), "B": (40, 6)}, random=random))
+    [group] = found.groups
+    assert group.name == "GL(6) double rotation between A axis 0 and B axis 1"
+    assert (group.count, group.symmetric, group.status) == (36, 21, "proved")
+
+
+@pytest.mark.parametrize("act", [jnp.tanh, jax.nn.silu])
+def test_smooth_networks_have_none(act):
+    def loss(p, z):
+        return jnp.sum((p["U"] @ act(p["W"] @ z["x"]) - z["y"]) ** 2)
+
+    random = {"x": st.Normal(20), "y": st.Normal(5)}
+    found = st.discover(st.Model(loss, {"W": (30, 20), "U": (5, 30)}, random=random))
+    assert found.total == found.affine == 0
+
+
+def test_a_slightly_broken_symmetry_is_not_reported():
+    whole = perceptron([20, 30, 10])
+    loss = lambda p, z: whole.loss(p, z) + 1e-6 * jnp.sum(p["W0"] ** 4)
+    found = st.discover(st.Model(loss, whole.params, random=whole.random))
+    assert found.total == 0
+
+
+def test_constant_leaf_is_one_entry():
+    whole = perceptron([20, 30, 10])
+    params = {**whole.params, "unused": (300, 300)}
+    found = st.discover(st.Model(whole.loss, params, random=whole.random))
+    assert list(found.trivial) == ["unused"]
+    assert found.total == 30
+
+
+def test_memory_limit():
+    with pytest.raises(InputError, match=r"needs about .* GiB, but the limit is 0\.001 GiB"):
+        st.discover(perceptron([64, 220, 220, 10]), max_memory=0.001)
+
+
+def test_budget():
+    found = st.discover(perceptron([64, 220, 220, 10]), seconds=0.5)
+    assert found.status == "inconclusive"
+
+
+# --- the command -------------------------------------------------------------------------------
+
+PRELUDE = """
+import jax, jax.numpy as jnp, symtheory as st
+"""
+
+
+def command(tmp_path: pathlib.Path, source: str, *options: str):
+    (tmp_path / "m.py").write_text(PRELUDE + textwrap.dedent(source))
+    target = f"{tmp_path / 'm.py'}:model"
+    call = [sys.executable, "-m", "symtheory", "discover", target, *options]
+    return subprocess.run(call, capture_output=True, text=True, timeout=300)
+
+
+NET = """
+def loss(p, z):
+    return jnp.sum((p["U"] @ jax.nn.relu(p["W"] @ z["x"]) - z["y"]) ** 2)
+model = st.Model(loss, {"W": (3, 2), "U": (2, 3)}, random={"x": st.Normal(2), "y": st.Normal(2)})
+"""
+
+
+def test_command_json(tmp_path):
+    out = command(tmp_path, NET, "--json")
+    assert out.returncode == 0, out.stderr
+    data = json.loads(out.stdout)
+    generators = data["generators"]
+    assert [generators[k] for k in ("total", "symmetric", "affine", "status")] == [
+        3,
+        3,
+        3,
+        "proved",
+    ]
+    assert data["schema_version"] == 1
+
+
+def test_command_text(tmp_path):
+    out = command(tmp_path, NET)
+    assert out.returncode == 0, out.stderr
+    assert "per-neuron rescaling between U axis 1 and W axis 0" in out.stdout
+    assert r"\partial_{U_{11}}" in out.stdout
+    assert "evaluate at random points" in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "code", "message"),
+    [
+        (NET, ("--budget", "0.0001"), 3, ""),
+        (NET, ("--budget", "0"), 2, "--budget takes a positive number"),
+        (NET, ("--max-memory", "-1"), 2, "--max-memory takes a positive number"),
+        (
+            'model = st.Model(lambda p, z: jnp.sum(p * jax.random.normal(jax.random.key(0), (2,))), (2,))',
+            (), 2, "draws random numbers itself",
+        ),
+        ("model = st.Model(lambda p, z: z['x'], {}, random={'x': st.Normal(())})", (), 2,
+         "no parameters"),
+    ],
+)  # fmt: skip
+def test_command_refuses(tmp_path, source, options, code, message):
+    out = command(tmp_path, source, *options)
+    assert out.returncode == code, out.stdout + out.stderr
+    assert message in out.stderr
