@@ -69,17 +69,14 @@ def register(
             )
             data: dict[str, Any] = {"model": model, **found.to_json()}
             lines = [f"[bold]Model[/]       {_plain(bound.name)}", *discovery_lines(found)]
-            for name, title in (
-                ("reflections", "Reflections"),
-                ("conservation_laws", "Conservation laws"),
-            ):
-                search = getattr(symmetry, name, None)
-                if search is None:
-                    continue
-                report(title.lower(), 0, 0)
-                extra = search(bound, seconds=max(end - time.monotonic(), 1.0), seed=seed)
-                data[name] = extra.to_json()
-                lines += ["", *extra_lines(title, data[name])]
+            left = lambda: max(end - time.monotonic(), 1.0)
+            report("reflections", 0, 0)
+            mirrors = _tried(symmetry.reflections, bound, left(), seed)
+            report("conservation laws", 0, 0)
+            laws = _tried(symmetry.conservation_laws, bound, left(), seed)
+            data["reflections"] = mirrors
+            data["conservation_laws"] = laws
+            lines += ["", *reflection_lines(mirrors), "", *law_lines(laws)]
         finish(as_json, "discover", data, lines, str(found.status))
 
 
@@ -115,28 +112,47 @@ def discovery_lines(found: Any) -> list[str]:
         algebra = found.structure
         centre = "not computed" if algebra.centre is None else str(len(algebra.centre))
         lines.append(
-            f"[bold]Algebra[/]     closed under brackets: {_mark(algebra.closure.status)}; symmetric part "
-            f"{len(algebra.symmetric)}, antisymmetric part {len(algebra.antisymmetric)}, "
+            f"[bold]Algebra[/]     closed under brackets: {_mark(algebra.closure.status)}; "
+            f"symmetric part {len(algebra.symmetric)}, "
+            f"antisymmetric part {len(algebra.antisymmetric)}, "
             f"centre {centre}"
         )
     return lines
 
 
-def extra_lines(title: str, data: dict[str, Any]) -> list[str]:
-    """Return reflections or conservation laws as lines of marked-up text."""
-    head = f"[bold]{title}[/]"
-    if "lower" in data and "upper" in data:
-        low, high = data["lower"], data["upper"]
-        count = f"{low}" if low == high else f"between {low} and {high}"
-        return [f"{head}  {count}: {_mark(data.get('status', ''))}"]
-    lines = [f"{head}  {_mark(data.get('status', ''))}"]
-    for item in next((v for v in data.values() if isinstance(v, list)), []):
-        if isinstance(item, dict):
-            rank = f"  rank {item['rank']}" if "rank" in item else ""
-            lines.append(
-                f"  {_plain(str(item.get('name', item)))}{rank}  {_mark(item.get('status', ''))}"
-            )
+def _tried(search: Callable[..., Any], model: Any, seconds: float, seed: int) -> Any:
+    """Return the result of a search as data, or why there is none."""
+    from symtheory.errors import SymtheoryError
+
+    try:
+        found = search(model, seconds=seconds, seed=seed)
+    except SymtheoryError as error:
+        return {"status": "inconclusive", "how": str(error)}
+    return [item.to_json() for item in found] if isinstance(found, tuple) else found.to_json()
+
+
+def reflection_lines(found: Any) -> list[str]:
+    """Return reflections as lines of marked-up text, each with its rank."""
+    if isinstance(found, dict):
+        why = _plain(found["how"])
+        return [f"[bold]Reflections[/] {_mark(found['status'])}  [dim]{why}[/]"]
+    lines = [f"[bold]Reflections[/] {len(found) or 'none'}" + (" kinds" if found else " found")]
+    for item in found:
+        rank = f"rank {item['rank']}" if "rank" in item else ""
+        count = f"{item['count']} x" if "count" in item else ""
+        text = f"{item.get('name', '')}  {count}  {rank}"
+        lines.append(f"  {_plain(text)}  {_mark(item.get('status', ''))}")
     return lines
+
+
+def law_lines(data: dict[str, Any]) -> list[str]:
+    """Return the count of conservation laws as lines of marked-up text."""
+    head = "[bold]Conservation laws of gradient flow[/]"
+    if "lower" not in data:
+        return [f"{head}  {_mark(data['status'])}  [dim]{_plain(data.get('how', ''))}[/]"]
+    low, high = data["lower"], data["upper"]
+    count = f"{low}" if low == high else f"between {low} and {high}"
+    return [f"{head}  {count}: {_mark(data['status'])}"]
 
 
 def _mark(status: Any) -> str:

@@ -7,6 +7,7 @@ covariances and means), `bind`, `sample` and `moment`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import random
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +59,11 @@ class Law:
     def sample(self, key: jax.Array, batch: tuple[int, ...], dtype: Any) -> Any:
         """Draw an array of shape `batch + shape`."""
         raise NotImplementedError
+
+    @property
+    def has_density(self) -> bool:
+        """Whether entries have a joint density, so that polynomials vanish on null sets only."""
+        return False
 
     def exact_draw(self, rng: random.Random) -> Any:
         """Return a rational point of the law's support, as an object array of fractions."""
@@ -106,6 +113,8 @@ class Normal(Law):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.mean, str) and self.mean == self.cov:
+            raise InputError(f"mean and covariance have the same name {self.mean!r}; use two names")
         if not isinstance(self.mean, str) and not np.ndim(self.mean):
             shapes.check_array("mean", self.mean, ())
         if shapes.names(self.shape):
@@ -162,6 +171,17 @@ class Normal(Law):
         if isinstance(self.mean, (int, float)) and self.mean == 0:
             return noise
         return noise + jnp.asarray(self.mean, dtype)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the covariance is known to be regular."""
+        if self.cov is None:
+            return True
+        if isinstance(self.cov, str):
+            return False
+        exact = rational_array(self.cov)
+        rows = [[flint.fmpq(x.numerator, x.denominator) for x in row] for row in exact]
+        return bool(flint.fmpq_mat(rows).det() != 0)
 
     def exact_draw(self, rng: random.Random) -> np.ndarray:
         """Return a rational point of the support (the mean plus the range of the covariance)."""
@@ -249,6 +269,11 @@ class Uniform(Law):
         shape = (*batch, *shapes.fixed(self.shape))
         return jax.random.uniform(key, shape, dtype, self.low, self.high)
 
+    @property
+    def has_density(self) -> bool:
+        """Always."""
+        return True
+
     def _exact_entry(self, rng: random.Random) -> Fraction:
         low, high = rational(self.low), rational(self.high)
         return low + (high - low) * Fraction(rng.randrange(1, 97), 97)
@@ -312,6 +337,11 @@ class Empirical(Law):
         index = jax.random.randint(key, batch, 0, self.rows)
         return {name: jnp.asarray(values, dtype)[index] for name, values in self.columns.items()}
 
+    @functools.cached_property
+    def _exact_rows(self) -> np.ndarray:
+        columns = [rational_array(v).reshape(self.rows, -1) for v in self.columns.values()]
+        return np.concatenate(columns, axis=1)
+
     def exact_draw(self, rng: random.Random) -> dict[str, np.ndarray]:
         """Return one row, exactly."""
         row = rng.randrange(self.rows)
@@ -319,9 +349,10 @@ class Empirical(Law):
 
     def moment(self, powers: tuple[int, ...], lookup: Lookup) -> Fraction:
         """Return the exact average over the rows of prod x_i^powers_i."""
-        flat = np.concatenate([v.reshape(self.rows, -1) for v in self.columns.values()], axis=1)
+        # Column by column, since the columns may differ in precision.
+        exact = self._exact_rows
         used = [i for i, power in enumerate(powers) if power]
-        exact = rational_array(flat[:, used])
+        exact = exact[:, used]
         total = Fraction(0)
         for row in exact:
             total += math.prod(
@@ -348,7 +379,10 @@ def _is_not_zero(value: Any) -> bool:
 
 
 def _checked_covariance(cov: Any, count: int) -> np.ndarray:
-    array = np.asarray(cov, dtype=float) if not _is_exact(cov) else np.asarray(cov)
+    # Single precision is kept: its floats stand for wider intervals of reals than doubles do.
+    array = np.asarray(cov)
+    if array.dtype != object and array.dtype.kind != "f":
+        array = array.astype(float)
     if array.ndim == 0:
         array = np.diag(np.full(count, array[()], dtype=array.dtype))
     if array.shape != (count, count):

@@ -91,6 +91,15 @@ class Model:
                 raise InputError(
                     f"{name!r} names both a size and an array; give one of them another name"
                 )
+        roles: dict[str, tuple[str, Any]] = {name: ("constant", s) for name, s in constants.items()}
+        for law in laws.values():
+            for name, shape in law.arrays.items():
+                role = ("covariance" if name == getattr(law, "cov", None) else "mean", shape)
+                if roles.setdefault(name, role) != role:
+                    raise InputError(
+                        f"{name!r} names a {roles[name][0]} of shape {roles[name][1]} and a "
+                        f"{role[0]} of shape {shape}; use two names"
+                    )
         object.__setattr__(self, "values", values)
         if not any(shapes.names(shape) for shape in self._all_shapes()):
             self._check_loss()

@@ -18,6 +18,7 @@ from symtheory.verdict import Verdict, conjunction
 
 _REFERENCE = "arXiv 2402.07193, charge law and noise equilibrium"
 _STARTS = 16
+_POOLS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +30,21 @@ class Prediction:
         charges: Predicted charges by component, shape (n, K).
         scales: Their natural size |theta| |A_k theta|, shape (n, K).
         flows: The flow from every distinct start.
+        pools: Predictions from independent pools of samples, shape (pools, n, K), where the law's
+            moments are not exact; empty where they are.
     """
 
     times: np.ndarray
     charges: np.ndarray
     scales: np.ndarray
     flows: tuple[Flow, ...]
+    pools: np.ndarray
+
+    def estimate(self, window: slice, weights: np.ndarray) -> Estimate | None:
+        """Return the weighted charge in a window of records as an estimate, None if exact."""
+        if not len(self.pools):
+            return None
+        return mean_over_replicas((self.pools[:, :-1][:, window] @ weights).mean(axis=1))
 
 
 def predict(law: Law, run: Run, *, temperature: float | None = None) -> Prediction:
@@ -61,12 +71,21 @@ def predict(law: Law, run: Run, *, temperature: float | None = None) -> Predicti
     times = np.append(run.times, run.completed * dynamics.time_per_step)
     starts, counts = _distinct(run.initial, run.replicas)
     values = {n: v for n, v in run.model.values.items() if n in law.model.unbound}
-    flows = tuple(law.noether_flow(start, times, **settings, **values) for start in starts)
+
+    def integrate(version: Law) -> tuple[Flow, ...]:
+        return tuple(version.noether_flow(start, times, **settings, **values) for start in starts)
+
+    def charges(paths: tuple[Flow, ...]) -> np.ndarray:
+        return np.average([flow.charges for flow in paths], axis=0, weights=counts)
+
+    pools = np.array([charges(integrate(part)) for part in law.sampled_parts(_POOLS)])
+    flows = integrate(law)
     return Prediction(
         times,
-        np.average([flow.charges for flow in flows], axis=0, weights=counts),
+        pools.mean(axis=0) if len(pools) else charges(flows),
         np.average([flow.scales for flow in flows], axis=0, weights=counts),
         flows,
+        pools,
     )
 
 
@@ -161,20 +180,25 @@ def compare(
             estimate = mean_over_replicas(charge[:, window, k].mean(axis=1))
             scale = float(prediction.scales[:-1][window, k].mean())
             label = f"charge {k + 1}" if components > 1 else "charge"
+            predicted = float(prediction.charges[:-1][window, k].mean())
+            sampled = prediction.estimate(window, np.eye(components)[k])
+            if sampled is not None:  # the prediction has an error of its own
+                estimate = _with_error_of(sampled, estimate)
+            claim_k = f"{label} at {name} of the run"
             parts.append(
-                equivalence(
-                    f"{label} at {name} of the run",
-                    float(prediction.charges[:-1][window, k].mean()),
-                    estimate,
-                    margin * scale,
-                    confidence=level,
-                )
+                equivalence(claim_k, predicted, estimate, margin * scale, confidence=level)
             )
     how = (
         f"{run.replicas} replicas, {run.completed} steps; intervals at joint confidence "
         f"{confidence:g} against +-{margin:.0%} of |theta| |A theta|"
     )
     return conjunction(claim, parts, how=how, reference=_REFERENCE)
+
+
+def _with_error_of(predicted: Estimate, measured: Estimate) -> Estimate:
+    """Return the measurement with the prediction's error added, at the smaller sample's size."""
+    error = float(np.hypot(predicted.standard_error, measured.standard_error))
+    return Estimate(measured.mean, error, min(predicted.count, measured.count))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -38,9 +39,22 @@ def structures(model: Model, symmetry: Exponential) -> list[Any]:
 
 
 def random_point(
-    model: Model, symmetry: Exponential, rng: random.Random
+    model: Model,
+    symmetry: Exponential,
+    rng: random.Random,
+    *,
+    scale: Fraction = Fraction(1),
+    positive: bool = False,
 ) -> tuple[Any, Any, Any, Any]:
-    """Return rational parameters, sample, constants and family members, as fractions."""
+    """Return rational parameters, sample, constants and family members, as fractions.
+
+    Args:
+        model: The model.
+        symmetry: The symmetry, for the members of its family.
+        rng: Source of randomness.
+        scale: Factor on the parameters, to reach pieces of the loss far from the origin.
+        positive: Take parameters positive, where the loss may be defined there only.
+    """
 
     def draw(shape: shapes.Shape) -> np.ndarray:
         out = np.empty(shapes.fixed(shape), dtype=object)
@@ -48,7 +62,11 @@ def random_point(
             out[index] = random_rational(rng)
         return out
 
-    params = shapes.map_tree(draw, model.params)
+    def place(shape: shapes.Shape) -> np.ndarray:
+        entries = scale * draw(shape)
+        return as_object_array(np.frompyfunc(abs, 1, 1)(entries) if positive else entries)
+
+    params = shapes.map_tree(place, model.params)
     laws = {name: law.exact_draw(rng) for name, law in model.laws.items()}
     sample = laws[""] if list(laws) == [""] else laws
     constants = {

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from symtheory.errors import UnreadableError
@@ -16,9 +18,14 @@ from symtheory.symmetry._actions import UNIT, Actions, NotEquivariantError, acte
 from symtheory.symmetry._enclosed import float_gradients, float_null_vectors
 from symtheory.symmetry._fields import Fields, null_vectors
 from symtheory.symmetry._modular import MODULUS
+from symtheory.symmetry._symmetry import Exponential
+from symtheory.symmetry._verify import verify
+from symtheory.verdict import Status
 
 _LARGEST_NUMBER = 1000
 _LARGEST_SEARCH = 1500
+_LARGEST_VERIFIED = 60
+_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,13 +178,33 @@ def _proved(fields: Fields, found: list[AxisGenerator]) -> list[AxisGenerator]:
     """Return those generators that pass through the loss, tried together and else one by one."""
     if not found or _pass(fields, found):
         return found
-    if len(found) == 1:
-        return []
-    return [generator for generator in found if _pass(fields, [generator])]
+    return [g for g in found if _pass(fields, [g]) or _verified(fields, g)]
+
+
+def _verified(fields: Fields, generator: AxisGenerator) -> bool:
+    """Prove one generator of a small model by `verify`."""
+    if fields.size > _LARGEST_VERIFIED:
+        return False
+
+    def action(params: Any) -> Any:
+        leaves, tree = jax.tree.flatten(params)
+        out = [0 * leaf for leaf in leaves]
+        for (leaf, axis), part in generator.parts.items():
+            whole = jnp.reshape(leaves[leaf], jnp.shape(leaves[leaf]) or (1,))
+            image = jnp.moveaxis(jnp.tensordot(part.astype(float), whole, (1, axis)), 0, axis)
+            out[leaf] = out[leaf] + jnp.reshape(image, jnp.shape(leaves[leaf]))
+        return jax.tree.unflatten(tree, out)
+
+    remaining = min(fields.deadline.remaining(), _SECONDS)
+    try:
+        verdict = verify(fields.model, Exponential(action), seconds=max(remaining, 0.1))
+    except UnreadableError:
+        return False
+    return verdict.status is Status.PROVED
 
 
 def _pass(fields: Fields, generators: list[AxisGenerator]) -> bool:
-    params, sample, constants = (_leaves(node) for node in fields.structure)
+    params, sample, constants = (jax.tree.leaves(node) for node in fields.structure)
     count = len(generators)
     domain = Actions(count)
     arguments = []
@@ -198,12 +225,6 @@ def _pass(fields: Fields, generators: list[AxisGenerator]) -> bool:
     except (NotEquivariantError, UnreadableError):
         return False
     return bool(domain.lift(out).is_invariant)
-
-
-def _leaves(node: Any) -> list[Any]:
-    import jax
-
-    return jax.tree.leaves(node)
 
 
 def small_integers(vector: np.ndarray) -> list[int] | None:

@@ -144,8 +144,8 @@ def _first_points(
 def _live(points: Points) -> np.ndarray:
     """Tell which parameters the loss certainly depends on."""
     if points.gradient.residues is not None:
-        return (points.gradient.residues != 0).any(axis=0)
-    return (np.abs(points.gradient.values) > points.gradient.errors).any(axis=0)
+        return np.any(points.gradient.residues != 0, axis=0)
+    return np.any(np.abs(points.gradient.values) > points.gradient.errors, axis=0)
 
 
 def _evidence(points: Points, space: NullSpace, certified: bool) -> str:

@@ -1,4 +1,4 @@
-"""The null space of g_i (A theta + b)_i over sampled points, block by block, with its certificate."""
+"""The null space of g . (A theta + b) over sampled points, block by block, and its certificate."""
 
 from __future__ import annotations
 
@@ -134,9 +134,10 @@ def _open_blocks(gradient: Lanes, theta: Lanes, blocks: Blocks) -> list[int]:
 
 
 def _deficient(
-    gradient: np.ndarray, theta: np.ndarray, blocks: Blocks, chosen: np.ndarray, size: int, lanes: int
+    gradient: np.ndarray, theta: np.ndarray, blocks: Blocks, chosen: np.ndarray, size: int,
+    lanes: int,
 ) -> np.ndarray:  # fmt: skip
-    """Return those of the chosen blocks, all of one size, that have no full rank on a few points."""
+    """Return those of the chosen blocks, all of one size, without full rank on a few points."""
     lanes = min(len(gradient), lanes)
     step = max(_CHUNK // (lanes * size), 1)
     out = [chosen[:0]]

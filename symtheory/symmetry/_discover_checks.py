@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
@@ -49,27 +49,33 @@ def is_smooth(loss: ClosedJaxpr) -> bool:
     return set(_primitives(loss.jaxpr)) <= _SMOOTH
 
 
-def is_continuous(loss: ClosedJaxpr) -> bool:
-    """Tell whether a loss is certainly continuous where its values are finite."""
-    return _continuous(loss.jaxpr)
+def is_continuous(loss: ClosedJaxpr, parameters: int) -> bool:
+    """Tell whether a loss is certainly continuous in its parameters, where its values are finite.
+
+    Args:
+        loss: The loss, traced.
+        parameters: How many of its arguments are parameters; others may be turned into integers.
+    """
+    return _continuous(loss.jaxpr, set(loss.jaxpr.invars[parameters:]))
 
 
-def _continuous(jaxpr: Jaxpr) -> bool:
-    finite = set()
+def _continuous(jaxpr: Jaxpr, labels: set[Any]) -> bool:
+    finite: set[Any] = set()
+    kind: Callable[[Any], str] = lambda variable: variable.aval.dtype.kind
     for equation in jaxpr.eqns:
         name = equation.primitive.name
         # Choosing by whether a value is finite makes no difference where all are.
         if name == "is_finite":
             finite.update(equation.outvars)
-        if name == "select_n" and equation.invars[0] in finite:
+        first = equation.invars[0] if equation.invars else None
+        if name == "select_n" and not isinstance(first, Literal) and first in finite:
             continue
-        if name == "convert_element_type" and equation.outvars[0].aval.dtype.kind in "biu":
-            if equation.invars[0].aval.dtype.kind == "f" and equation.invars[0] not in jaxpr.invars:
+        if name == "convert_element_type" and kind(equation.outvars[0]) in "biu":
+            if kind(first) == "f" and (isinstance(first, Literal) or first not in labels):
                 return False
-        elif name not in _CONTINUOUS:
-            if not all(v.aval.dtype.kind in "biu" for v in equation.invars):
-                return False
-        if not all(_continuous(body) for body in _bodies(equation)):
+        elif name not in _CONTINUOUS and any(kind(v) not in "biu" for v in equation.invars):
+            return False
+        if not all(_continuous(body, set()) for body in _bodies(equation)):
             return False
     return True
 

@@ -35,7 +35,7 @@ def weights(
     d = points.theta.shape[1]
     found = [vector for row in _scalings(points) if (vector := _integers(row)) is not None]
     while found:
-        chosen = sum(int(rng.integers(1, _WEIGHTS)) * v for v in found)
+        chosen = np.sum([int(rng.integers(1, _WEIGHTS)) * v for v in found], axis=0)
         extra = np.zeros(len(free), dtype=np.int64)
         extra[free] = chosen[d:-1]
         if prover.scales(chosen[:d], extra):

@@ -15,7 +15,7 @@ from symtheory.errors import BudgetError, InputError
 from symtheory.model import Model
 from symtheory.readings import Deadline
 from symtheory.symmetry._discover_axes import Rates, mixing_is_proved, units_are_proved
-from symtheory.symmetry._discover_measure import Measured, Meter, Part, Place, parts_of, places_of
+from symtheory.symmetry._discover_measure import Measured, Meter, Place, parts_of, places_of
 from symtheory.symmetry._discover_patterns import Gap, patterns, symmetric_count
 from symtheory.symmetry._discover_proof import Prover
 from symtheory.symmetry._discover_result import Discovery, Group
@@ -235,7 +235,7 @@ class Search:
         blocks = sorted({frozenset({p, *np.flatnonzero(mask[p]).tolist()}) for p in range(size)
                          if mask[p].any()}, key=min)  # fmt: skip
         whole = len(blocks) == 1 and len(blocks[0]) == size
-        places = {place: Fraction(1) for place in group.values()}
+        places = {group[k]: Fraction(1) for k in sorted(group)}
         diagonal = self._absorbed(places, size if whole else sum(map(len, blocks)))
         one = diagonal is not None and self.prover.invariant(
             self._rates(diagonal.rates, diagonal.units[0])
@@ -358,7 +358,7 @@ def discover_large(
     if max_memory is not None and need > max_memory:
         raise InputError(
             f"searching {model.name} ({model.dimension} parameters) needs about {need:.2g} GiB, "
-            f"but the limit is {max_memory:g} GiB; raise --max-memory (max_memory) or bind smaller sizes"
+            f"but the limit is {max_memory:g} GiB; raise --max-memory or bind smaller sizes"
         )
     trivial: dict[str, Verdict] = {}
     unfinished = ""
@@ -408,10 +408,11 @@ def _result(
         "scales of leaves, rescalings of units, linear actions along matching axes, shifts along "
         "an axis; other matrices were not searched"
     )
-    claim = (
-        f"the loss of {model.name} has the structured symmetries listed and no others of that kind"
+    claim = f"the loss of {model.name} has the symmetries listed and no others of that kind"
+    evidence = (
+        f"relative singular values {gap.kept:.1e} kept, {gap.dropped:.1e} dropped, in double "
+        "precision"
     )
-    evidence = f"relative singular values {gap.kept:.1e} kept, {gap.dropped:.1e} dropped, in double precision"
     if unfinished or gap.unclear:
         why = unfinished or f"no clear gap in {gap.unclear} of the equations; {evidence}"
         verdict = Verdict(Status.INCONCLUSIVE, claim, how=why)

@@ -143,7 +143,7 @@ class Meter:
                 rows.append(self._summary(pairs))
         columns = list(zip(*rows, strict=True))
         parts, places = range(len(self._parts)), self._places
-        tables = [
+        tables: list[Any] = [
             dict(zip(names, map(np.stack, zip(*column, strict=True)), strict=True))
             for names, column in zip((parts, places, places, places, parts), columns, strict=True)
         ]

@@ -106,7 +106,7 @@ def latex(field: Field, layout: Layout) -> str:
         else:
             number = f"\\tfrac{{{size.numerator}}}{{{size.denominator}}}\\,"
         out += f" {sign} {number}{text}" if k else f"{sign}{number}{text}"
-    return out + (rf" + \cdots" if len(terms) > _LONGEST else "")
+    return out + (r" + \cdots" if len(terms) > _LONGEST else "")
 
 
 def recognize(field: Field, layout: Layout) -> Kind:

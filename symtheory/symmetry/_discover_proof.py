@@ -200,7 +200,7 @@ class Prover:
             value = ring.coerce(out[()])
             if not along(value).is_zero():
                 return False
-            return is_continuous(self.loss) or along.obstruction(value) is None
+            return is_continuous(self.loss, len(self._shapes)) or along.obstruction(value) is None
         except (UnreadableError, BudgetError):
             return False
 

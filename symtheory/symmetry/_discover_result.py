@@ -28,7 +28,7 @@ class Found:
     """One generator theta -> A theta + b.
 
     Attributes:
-        name: The family it belongs to, such as "GL(3) double rotation between U axis 1 and W axis 0".
+        name: The family it belongs to, such as "per-neuron rescaling between U axis 1 and W".
         matrix: Entries of A that are not zero, by (row, column) of the flattened parameters.
         shift: Entries of b that are not zero, by row.
         leaves: The parameters it moves.

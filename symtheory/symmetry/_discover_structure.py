@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -69,7 +69,7 @@ def combination(fields: Sequence[Field], row: Row) -> Field:
     return Field({place: Fraction(value) for place, value in sorted(out.items()) if value})
 
 
-def _plain(row: Row) -> Row:
+def _plain(row: Mapping[Any, Number]) -> Row:
     """Return entries that are integers as such: they are much faster to compute with."""
     return {
         place: value.numerator if value.denominator == 1 else value
@@ -157,14 +157,13 @@ class Span:
         pivot = next(iter(vector))
         value = vector[pivot]
         factor = value if value in (1, -1) else 1 / Fraction(value)
-        new = tuple({p: factor * x for p, x in part.items()} for part in (vector, origin))
+        scaled = lambda part: {p: factor * x for p, x in part.items()}
+        new = (scaled(vector), scaled(origin))
         for place, (row, used) in list(self._rows.items()):
             if pivot in row:
                 amount = row[pivot]
-                self._rows[place] = tuple(
-                    _minus(old, amount, part) for old, part in zip((row, used), new, strict=True)
-                )  # type: ignore[assignment]
-        self._rows[pivot] = new  # type: ignore[assignment]
+                self._rows[place] = (_minus(row, amount, new[0]), _minus(used, amount, new[1]))
+        self._rows[pivot] = new
         return True
 
     @property
@@ -173,7 +172,7 @@ class Span:
         return {pivot: row for pivot, (row, _) in self._rows.items()}
 
 
-def _minus(row: Row, factor: Fraction, other: Row) -> Row:
+def _minus(row: Row, factor: Number, other: Row) -> Row:
     out = dict(row)
     for place, value in other.items():
         rest = out.get(place, 0) - factor * value

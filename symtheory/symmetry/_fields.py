@@ -18,9 +18,6 @@ from symtheory.symmetry._modular import MODULUS, Lanes, Modular
 from symtheory.symmetry._points import Points, compares
 from symtheory.symmetry._reverse import differentiable, gradient
 
-_CANDIDATES = 24
-_PROBES = 24
-
 
 def nested_bracket(field: Callable[..., Any], level: int) -> Callable[..., Any]:
     """Return (x, samples) -> [f(.; z_n), [..., [f(.; z_1), f(.; z_0)]]](x)."""
@@ -78,79 +75,87 @@ class Fields:
 
     # --- gradients ---
 
-    def gradients(self, params: list[Lanes], samples: list[Lanes]) -> tuple[np.ndarray, np.ndarray]:
+    def gradients(
+        self,
+        params: list[Lanes],
+        samples: list[Lanes],
+        decisions: list[np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the flattened per-sample gradient in every lane, and which lanes are decided."""
-        rest = [*samples, *self.constants]
-        lanes = max(len(x.residue) for x in [*params, *samples, *self.constants])
-        parts: list[Any] = []
-        undecided = np.zeros(1, dtype=bool)
+        enclosed = self.enclosed and decisions is None
+        constants = self.constants if enclosed else [Lanes(x.residue) for x in self.constants]
+        rest = [*samples, *constants]
+        lanes = max(len(x.residue) for x in [*params, *rest])
         if self._quick:
             try:
-                parts, undecided = gradient(self.loss, params, rest, self.enclosed, self.deadline)
-            except UnreadableError:
-                self._quick = False
-        if not self._quick:
-            if self._gradient is None:
-                self._gradient, _ = trace(
-                    jax.grad(lambda p, z, c: self.model.evaluate(p, z, c)), *self.structure
+                parts, undecided = gradient(
+                    self.loss, params, rest, enclosed, self.deadline, decisions
                 )
-            domain = Modular(self.enclosed)
-            out = read(self._gradient, domain, [*params, *rest], self.deadline)
-            parts, undecided = [domain.lift(x) for x in out], domain.undecided
-        return flattened(parts, lanes), ~np.broadcast_to(undecided, (lanes,))
+                return flattened(parts, lanes), ~np.broadcast_to(undecided, (lanes,))
+            except UnreadableError:
+                if decisions is not None:  # they were taken in the order of the loss
+                    raise
+                self._quick = False
+        domain = Modular(enclosed, decisions)
+        out = read(self._slope(), domain, [*params, *rest], self.deadline)
+        rows = flattened([domain.lift(x) for x in out], lanes)
+        return rows, ~np.broadcast_to(domain.undecided, (lanes,))
+
+    def _slope(self) -> ClosedJaxpr:
+        if self._gradient is None:
+            self._gradient, _ = trace(
+                jax.grad(lambda p, z, c: self.model.evaluate(p, z, c)), *self.structure
+            )
+        return self._gradient
 
     # --- the fields at one point ---
 
-    def params(self) -> list[np.ndarray]:
-        """Return one parameter vector; where values are compared, the one of several candidates
-        with the fewest units that are never or always active on random samples.
+    def point(self) -> list[Lanes]:
+        """Return random parameters; with momentum also velocities and the friction."""
+        rng = self.points.rng
+        shapes = self.points.shapes * (2 if self.momentum else 1) + [()] * self.momentum
+        return [Lanes(rng.integers(1, MODULUS, (1, *shape))) for shape in shapes]
+
+    def rows(self, level: int, point: list[Lanes], count: int) -> np.ndarray:
+        """Return nested brackets of random fields at a point, one in each row.
+
+        Where the loss compares values, its pieces are polynomial: the pieces are those that occur
+        at random parameters and samples, each continued to the one point.
         """
-        if not self.enclosed:
-            return self.points.params(1)
-        found = self.points.params(_CANDIDATES)
-        lanes = self.points.lanes([np.repeat(leaf, _PROBES, axis=0) for leaf in found])
-        rows, decided = self.gradients(lanes, self.points.samples(_CANDIDATES * _PROBES))
-        active = (rows != 0) & decided[:, None]
-        share = active.reshape(_CANDIDATES, _PROBES, -1).mean(axis=1)
-        stuck = np.sum((share < 0.04) | (share > 0.96), axis=1)
-        k = int(np.argmax(np.mean(share * (1 - share), axis=1) - stuck))
-        return [leaf[k : k + 1] for leaf in found]
-
-    def neighbour(self, params: list[np.ndarray]) -> list[np.ndarray]:
-        """Return a parameter vector of which some entries were drawn anew."""
-        part = self.points.rng.choice([0.02, 0.1, 0.3])
-        fresh = self.points.params(1)
-        return [
-            np.where(self.points.rng.random(old.shape) < part, new, old)
-            for new, old in zip(fresh, params, strict=True)
-        ]
-
-    def velocity(self) -> list[np.ndarray]:
-        """Return random velocities and the friction, for phase space."""
-        if not self.momentum:
-            return []
-        rate = self.points.rng.integers(1, 97, (1,))
-        return [*(self.points.rng.integers(1, 97, (1, *s)) for s in self.points.shapes), rate]
-
-    def rows(
-        self, level: int, params: list[np.ndarray], extra: list[np.ndarray], count: int
-    ) -> np.ndarray:
-        """Return nested brackets of random fields at a point, one in each row."""
-        theta = self.points.lanes(params)
+        samples = [self.points.samples(count) for _ in range(level + 1)]
         if level == 0 and not self.momentum:
-            rows, decided = self.gradients(theta, self.points.samples(count))
+            decisions, decided = self._pieces(self.loss if self._quick else None, samples, count)
+            if decisions is not None:
+                samples = [[Lanes(x.residue) for x in sample] for sample in samples]
+            rows, _ = self.gradients(point, samples[0], decisions)
             return compressed(rows[decided], self.dimension + 8, self.points.rng)
         if level not in self._brackets:
             self._brackets[level] = self._trace(level)
-        samples = [self.points.samples(count) for _ in range(level + 1)]
-        domain = Modular(self.enclosed)
-        inputs = [*theta, *self.points.lanes(extra)]
-        inputs += [leaf for sample in samples for leaf in sample] + self.constants
-        out = read(self._brackets[level], domain, inputs, self.deadline)
+        closed = self._brackets[level]
+        decisions, decided = self._pieces(closed, samples, count)
+        domain = Modular(False, decisions)
+        leaves = [Lanes(leaf.residue) for sample in samples for leaf in sample]
+        inputs = [*point, *leaves, *(Lanes(x.residue) for x in self.constants)]
+        out = read(closed, domain, inputs, self.deadline)
         rows = flattened([domain.lift(x) for x in out], count)
         if self.momentum:  # the time component: 1 for the fields, 0 for their brackets
             rows = np.concatenate([np.full((count, 1), int(level == 0)), rows], axis=1)
-        return rows[~np.broadcast_to(domain.undecided, (count,))]
+        return rows[decided]
+
+    def _pieces(
+        self, closed: ClosedJaxpr | None, samples: list[list[Lanes]], count: int
+    ) -> tuple[list[np.ndarray] | None, np.ndarray]:
+        """Return what the comparisons come out as at random parameters, and where that is sure."""
+        if not self.enclosed:
+            return None, np.ones(count, dtype=bool)
+        domain = Modular(True)
+        at = self.points.lanes(self.points.params(count))
+        if self.momentum:
+            at += self.points.lanes(self.points.params(count))
+            at += self.points.lanes([self.points.rng.integers(1, 97, (1,))])
+        inputs = [*at, *(leaf for sample in samples for leaf in sample), *self.constants]
+        read(closed or self._slope(), domain, inputs, self.deadline)
+        return domain.decisions, ~np.broadcast_to(domain.undecided, (count,))
 
     def _trace(self, level: int) -> ClosedJaxpr:
         params, sample, constants = self.structure

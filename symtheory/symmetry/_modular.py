@@ -82,7 +82,12 @@ def exact_lanes(numbers: Any, enclosed: bool) -> Lanes:
 class Modular:
     """Residues at many points at once; `enclosed` where comparisons must be decided.
 
+    Args:
+        enclosed: Whether values carry enclosures.
+        decisions: What comparisons shall come out as: reads the loss on given pieces.
+
     Attributes:
+        decisions: What they came out as, in the order of the computation.
         undecided: Lanes in which some comparison could not be decided.
 
     >>> import jax
@@ -96,8 +101,12 @@ class Modular:
 
     name = "lanes"
 
-    def __init__(self, enclosed: bool = False) -> None:
+    def __init__(
+        self, enclosed: bool = False, decisions: Sequence[np.ndarray] | None = None
+    ) -> None:
         self.enclosed = enclosed
+        self.decisions: list[np.ndarray] = []
+        self._given = None if decisions is None else iter(decisions)
         self.undecided: np.ndarray = np.zeros(1, dtype=bool)
         from symtheory.symmetry._modular_rules import lane_rules
 
@@ -130,13 +139,20 @@ class Modular:
         return self._numbers(np.asarray(value)[None])
 
     def positive(self, a: Lanes) -> np.ndarray:
-        """Return where a > 0; lanes in which an enclosure contains zero become undecided."""
+        """Return where a > 0; lanes in which an enclosure contains zero become undecided.
+
+        Decisions that were given are taken instead, one after the other.
+        """
+        if self._given is not None:
+            self.decisions.append(next(self._given))
+            return self.decisions[-1]
         if a.middle is None or a.radius is None:
             raise UnreadableError("the lanes domain was not asked to compare")
         above = a.middle > a.radius
         open_ = ~(above | (a.middle < -a.radius))
         if np.any(open_):
             self.undecided = self.undecided | np.any(open_.reshape(len(open_), -1), axis=1)
+        self.decisions.append(above)
         return above
 
     def _numbers(self, array: np.ndarray) -> Lanes:

@@ -147,9 +147,7 @@ def verify_reflection(
         witness, trials = refuted_at(model, difference, seed, deadline)
         if witness is not None:
             how = "rigorous enclosure at a rational point excludes 0"
-            return verdict(
-                Status.REFUTED, how, witness=witness, residual=witness["difference"]
-            )
+            return verdict(Status.REFUTED, how, witness=witness, residual=witness["difference"])
         if model.dimension > _LARGEST_FORM:
             raise BudgetError("too many parameters for a normal form")
         ring = Ring(deadline=deadline)
@@ -164,9 +162,7 @@ def verify_reflection(
         why = "its normal form is not 0"
     except (BudgetError, UnreadableError) as error:
         why, trials = str(error), _TRIALS
-    return verdict(
-        Status.INCONCLUSIVE, f"not refuted at {trials} random rational points; {why}"
-    )
+    return verdict(Status.INCONCLUSIVE, f"not refuted at {trials} random rational points; {why}")
 
 
 def difference_of(model: Model, reflection: Reflection) -> Callable[..., Any]:

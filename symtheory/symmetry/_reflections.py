@@ -124,7 +124,9 @@ class _Search:
             swaps = verdict is not None
             if verdict is not None:
                 count = size * (size - 1) // 2
-                self._add(f"swap of two units of {where}", "swap", rank, count, group, swap, verdict)
+                self._add(
+                    f"swap of two units of {where}", "swap", rank, count, group, swap, verdict
+                )
             elif size <= _SINGLE:
                 self._one_by_one(group, size, rank, where)
         if swaps or size == 1:
@@ -338,5 +340,3 @@ def _on_axis(numpy: Any, array: Any, matrix: np.ndarray, axis: int) -> Any:
         shape = [-1 if i == axis else 1 for i in range(array.ndim)]
         return numpy.take(array, order, axis=axis) * signs.reshape(shape)
     return numpy.moveaxis(numpy.tensordot(matrix, array, axes=(1, axis)), 0, axis)
-
-

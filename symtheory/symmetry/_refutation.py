@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -28,7 +29,8 @@ from symtheory.symmetry._arguments import (
 from symtheory.symmetry._generator import Generator
 from symtheory.symmetry._symmetry import Exponential
 
-_TRIALS = 4
+_TRIALS = 6
+_SCALES = (Fraction(1), Fraction(1), Fraction(1, 10), Fraction(12))
 _BITS = 200
 _LARGEST_EXPONENTIAL = 64
 
@@ -48,7 +50,8 @@ def refute(
     rng = random.Random(seed)
     trials = 0
     for _ in range(5 * _TRIALS):
-        point = random_point(model, symmetry, rng)
+        scale, positive = rng.choice(_SCALES), rng.random() < 0.3
+        point = random_point(model, symmetry, rng, scale=scale, positive=positive)
         balls = jax.tree.map(lambda array: as_object_array(np.frompyfunc(ball, 1, 1)(array)), point)
         try:
             with precision(_BITS):
@@ -68,7 +71,7 @@ def refute(
                 **({"family": _readable(members)} if members else {}),
                 kind: float(change.mid()),
             }
-        trials += 1
+        trials += bool(change.is_finite())
         if trials == _TRIALS:
             break
     return None

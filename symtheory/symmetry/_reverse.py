@@ -25,8 +25,14 @@ Pullback = Callable[..., Sequence[Lanes | None]]
 class Recording(Modular):
     """Lanes that remember what was done to them."""
 
-    def __init__(self, enclosed: bool, sources: Sequence[Lanes]) -> None:
-        super().__init__(enclosed)
+    def __init__(
+        self,
+        enclosed: bool,
+        sources: Sequence[Lanes],
+        decisions: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        super().__init__(enclosed, decisions)
+        self.taken: dict[int, np.ndarray] = {}
         self.tape: list[tuple[str, Any, Sequence[Any], Any]] = []
         self.active = {id(x) for x in sources}
         self._kept = list(sources)
@@ -40,6 +46,8 @@ class Recording(Modular):
                     raise UnreadableError(f"{name!r} is differentiated by jax.grad")
                 if name in _PULLBACKS:
                     self.active.add(id(out))
+                if name in ("max", "min", "abs"):
+                    self.taken[id(out)] = self.decisions[-1]
                 self.tape.append((name, params, xs, out))
             return out
 
@@ -52,13 +60,14 @@ def gradient(
     rest: Sequence[Any],
     enclosed: bool,
     deadline: Deadline = NO_DEADLINE,
+    decisions: Sequence[np.ndarray] | None = None,
 ) -> tuple[list[Lanes], np.ndarray]:
     """Return the gradient of a scalar function by its first arguments, and undecided lanes.
 
     Raises:
         UnreadableError: A primitive has no rule here.
     """
-    domain = Recording(enclosed, params)
+    domain = Recording(enclosed, params, decisions)
     [out] = read(closed, domain, [*params, *rest], deadline)
     cotangents: dict[int, Lanes] = {}
     if id(out) in domain.active:
@@ -147,23 +156,16 @@ def _back_div(_: Modular, g: Lanes, out: Lanes, a: Any, b: Any, **__: Any) -> li
 
 
 def _back_extremum(sign: int) -> Pullback:
-    def back(domain: Modular, g: Lanes, out: Lanes, a: Any, b: Any, **_: Any) -> list[Lanes]:
-        # Which of the two was taken is read off the enclosure.
-        assert out.middle is not None
-        left = domain.lift(a)
-        assert left.middle is not None
-        middle = left.middle.reshape(
-            *left.middle.shape, *[1] * (out.middle.ndim - left.middle.ndim)
-        )
-        first = np.asarray(middle == out.middle, dtype=np.int64)
+    def back(domain: Recording, g: Lanes, out: Lanes, a: Any, b: Any, **_: Any) -> list[Lanes]:
+        larger = domain.taken[id(out)].astype(np.int64)
+        first = larger if sign > 0 else 1 - larger
         return [Lanes(g.residue * first), Lanes(g.residue * (1 - first))]
 
     return back
 
 
-def _back_abs(_: Modular, g: Lanes, out: Lanes, a: Lanes, **__: Any) -> list[Lanes]:
-    assert a.middle is not None
-    return [Lanes(g.residue * np.sign(a.middle).astype(np.int64) % MODULUS)]
+def _back_abs(domain: Recording, g: Lanes, out: Lanes, a: Lanes, **__: Any) -> list[Lanes]:
+    return [Lanes(g.residue * (2 * domain.taken[id(out)].astype(np.int64) - 1) % MODULUS)]
 
 
 def _back_select(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -134,11 +135,14 @@ def _quadratic_law(
     gradient_term = functools.partial(Term, body=gradient, numbers=noise.gradient_terms)
     drift = make((charge_term(-4 * gamma), trace_term(eta / size)))
     steps = [proof, *identity_steps(generator), moments]
+    claim = f"charge law of {name} for {model.name}"
+    if exact is None:
+        claim += ", with Tr[Sigma A] left formal"
     return Law(
         model,
         symmetry,
         name,
-        conjunction(f"charge law of {name} for {model.name}", steps, reference="arXiv 2402.07193"),
+        conjunction(claim, steps, reference="arXiv 2402.07193"),
         _ASSUMPTIONS,
         charge=make((charge_term(sympy.Integer(1)),)),
         noise_trace=make((trace_term(sympy.Integer(1)),)),
@@ -209,10 +213,12 @@ def _symmetric_part(
             "they stand; use a family of symmetric matrices (SymmetricMatrix)"
         )
     entries = numeric_entries(generator.matrix)
+    # Scaled to integers, which floats hold exactly: a multiple generates the same flow.
+    scale = math.lcm(*(value.denominator for value in entries.values()))
     dense = np.zeros((model.dimension, model.dimension))
     for (i, j), value in entries.items():
-        dense[i, j] += float(value) / 2
-        dense[j, i] += float(value) / 2
+        dense[i, j] += int(value * scale)
+        dense[j, i] += int(value * scale)
 
     def action(params: Any) -> Any:
         flat, back = jax.flatten_util.ravel_pytree(params)

@@ -247,7 +247,7 @@ def certify(
         low, high = guess - width, guess + width
         if g(low) > 0 and g(high) < 0:
             how = (
-                f"enclosed in [{float(low):.15g}, {float(high):.15g}] by ball arithmetic; "
+                f"enclosed within {float(width):.1g} of {float(guess):.12g} by ball arithmetic; "
                 "unique because every term of G decreases"
             )
             verdict = Verdict(Status.PROVED, claim, how=how, reference=_REFERENCE)

@@ -17,7 +17,7 @@ from symtheory.theory._equilibrium import Equilibrium
 from symtheory.theory._expression import Expression
 from symtheory.theory._layout import Layout
 from symtheory.theory._noether_flow import Flow, noether_flow
-from symtheory.theory._noise import Noise, quadratic
+from symtheory.theory._noise import Noise, SampledNoise, quadratic
 from symtheory.verdict import Status, Verdict
 
 
@@ -156,6 +156,15 @@ class Law:
             weight_decay=weight_decay,
             values=values,
         )
+
+    def sampled_parts(self, count: int) -> list[Law]:
+        """Return laws whose moments are taken on independent pools, to see how much that matters.
+
+        Empty for a law with exact moments.
+        """
+        if not isinstance(self.noise, SampledNoise):
+            return []
+        return [dataclasses.replace(self, noise=part) for part in self.noise.parts(count)]
 
     def _require(self, what: str) -> None:
         if self.charge is None or self.noise is None:

@@ -98,6 +98,13 @@ class SampledNoise:
     samples: int = 4096
     seed: int = 0
 
+    def parts(self, count: int) -> list[SampledNoise]:
+        """Return averages over `count` smaller pools, independent of this one and one another."""
+        size = max(self.samples // 4, 2)
+        return [
+            dataclasses.replace(self, samples=size, seed=self.seed + 1 + k) for k in range(count)
+        ]
+
     @functools.cached_property
     def _pool(self) -> Any:
         with jax.ensure_compile_time_eval(), jax.enable_x64(True):

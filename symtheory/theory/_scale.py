@@ -16,9 +16,11 @@ class ScaleFixedPoint:
     stationary state gives, with s = E[q] and v = Var(q)/s^2,
 
         E[n] / E[1/n] = u,   u = eta^2 s/(1 - a^2) = eta s/(4 gamma (1 - eta gamma)),   exactly,
-        (1 - a^4) E[n^2] = 2 a^2 eta^2 s + eta^4 s^2 (1 + v) E[1/n^2],
+        (1 - a^4) E[n^2] = 2 a^2 eta^2 s + eta^4 s^2 (1 + v) E[1/n^2].
 
-    and, to first order in the spread, E[n^2] = u (1 + v (1 - a^2)/(1 + a^2)).
+    Around n = sqrt(u) (1 + d) a step is d' = (2 a^2 - 1) d + (1 - a^2) (xi + d^2), Var xi = v, so
+    E[d^2] = v (1 - a^2)/(4 a^2), E[d] = E[d^2]/2 and, to first order in the spread,
+    E[n^2] = u (1 + v (1 - a^2)/(2 a^2)).
 
     Attributes:
         continuous: |theta|^4 of the stochastic differential equation, eta s/(4 gamma).
@@ -55,7 +57,7 @@ def scale_fixed_point(
 
     >>> point = scale_fixed_point(3.0, 2 / 3, learning_rate=0.1, weight_decay=0.5)
     >>> round(point.continuous, 6), round(point.discrete, 6), round(point.with_spread, 6)
-    (0.15, 0.157895, 0.168944)
+    (0.15, 0.157895, 0.170240)
     """
     product = learning_rate * weight_decay
     if weight_decay <= 0 or not 0 < product < 1:
@@ -67,5 +69,5 @@ def scale_fixed_point(
     discrete = continuous / (1 - product)
     square = (1 - 2 * product) ** 2
     return ScaleFixedPoint(
-        continuous, discrete, discrete * (1 + spread * (1 - square) / (1 + square))
+        continuous, discrete, discrete * (1 + spread * (1 - square) / (2 * square))
     )

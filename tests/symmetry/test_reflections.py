@@ -43,7 +43,10 @@ def test_scalar_factors():
     model = st.Model(
         lambda p, z: (p["u"] * p["w"] - z["y"]) ** 2, {"u": (), "w": ()}, {"y": st.Normal(())}
     )
-    assert found(model) == {("flip", "u", "w"): (1, 2, "proved"), ("exchange", "u", "w"): (1, 1, "proved")}
+    assert found(model) == {
+        ("flip", "u", "w"): (1, 2, "proved"),
+        ("exchange", "u", "w"): (1, 1, "proved"),
+    }
 
 
 @pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu])
@@ -115,8 +118,8 @@ def test_fixed_weights_break_the_permutations():
     mask = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, 1]], dtype=float)
     frozen = np.round(np.random.default_rng(0).normal(size=(4, 3)), 2)
     loss = lambda p, z: (
-        p["u"] @ jax.nn.relu((mask * p["W"] + (1 - mask) * frozen) @ z["x"]) - z["y"]
-    ) ** 2
+        (p["u"] @ jax.nn.relu((mask * p["W"] + (1 - mask) * frozen) @ z["x"]) - z["y"]) ** 2
+    )
     model = st.Model(loss, {"u": 4, "W": (4, 3)}, {"x": st.Normal(3), "y": st.Normal(())})
     assert found(model) == {}
 

@@ -81,3 +81,25 @@ def test_a_lying_derivative_proves_nothing(loss, symmetry, shapes):
 def test_true_invariance_is_still_proved(loss, symmetry, shapes):
     verdict = st.verify(model(loss, **shapes), symmetry)
     assert verdict.status == "proved", verdict
+
+
+def test_degrees_do_not_vouch_for_a_stopped_gradient():
+    """The value scales, but the gradient that SGD follows is not orthogonal to A theta."""
+    stopped = model(
+        lambda p, z: (jax.lax.stop_gradient(jnp.prod(jnp.sqrt(p["v"]))) * p["w"] - z["y"]) ** 2,
+        v=(4,),
+        w=(),
+    )
+    scaling = st.Exponential(lambda p: {"v": p["v"], "w": -2 * p["w"]})
+    assert st.verify(stopped, scaling).status != "proved"
+
+
+def test_one_name_for_two_arrays_is_refused():
+    with pytest.raises(st.InputError, match="two names"):
+        st.Model(
+            lambda p, z: p["u"] * (z["a"].sum() + z["b"].sum()),
+            params={"u": ()},
+            random={"a": st.Normal(4, mean="m"), "b": st.Normal((2, 2), mean="m")},
+        )
+    with pytest.raises(st.InputError, match="same name"):
+        st.Normal(2, mean="m", cov="m")
