@@ -33,6 +33,24 @@ app = typer.Typer(
     "symtheory derive scalar-factor --json",
 )
 
+
+def _print_version(value: bool) -> None:
+    if value:
+        from symtheory import __version__
+
+        print(f"symtheory {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    pass
+
+
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name, or file.py:name.")]
 Sizes = Annotated[list[str], typer.Option("--size", help="A size, as h=3; repeatable.")]
 Values = Annotated[
@@ -41,14 +59,14 @@ Values = Annotated[
 ]
 Symmetry = Annotated[str | None, typer.Option("--symmetry", help="Which symmetry, by name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 Fast = Annotated[bool, typer.Option("--fast", help="Fewer replicas; wider intervals.")]
 LearningRate = Annotated[float | None, typer.Option(help="eta > 0.")]
 BatchSize = Annotated[int, typer.Option(help="S >= 1.")]
 WeightDecay = Annotated[float | None, typer.Option(help="gamma >= 0; the loss is L + gamma |t|^2.")]
 Momentum = Annotated[float, typer.Option(help="beta in [0, 1).")]
-Steps = Annotated[int | None, typer.Option(help="SGD steps per run.")]
-Replicas = Annotated[int | None, typer.Option(help="Replicas per run.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="SGD steps per run.")]
+Replicas = Annotated[int | None, typer.Option(min=1, help="Replicas per run.")]
 
 _EXIT = {"refuted": 1, "inconclusive": 3}
 
@@ -65,6 +83,19 @@ def main() -> None:
     except KeyboardInterrupt:
         print("symtheory: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        _stop_quietly()
+    except OSError as error:
+        where = f" {str(error.filename)!r}" if error.filename else ""
+        reason = error.strerror or str(error)
+        print(f"symtheory: cannot use{where}: {reason}; give another path", file=sys.stderr)
+        sys.exit(2)
+
+
+def _stop_quietly() -> NoReturn:
+    """Leave when whoever reads the output has seen enough; nothing was refuted."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 @app.command()
@@ -79,7 +110,7 @@ def run(
     momentum: Momentum = 0.0,
     steps: Steps = None,
     replicas: Replicas = None,
-    starts: Annotated[int, typer.Option(help="Number of starting points.")] = 3,
+    starts: Annotated[int, typer.Option(min=1, help="Number of starting points.")] = 3,
     out: Annotated[pathlib.Path, typer.Option(help="Folder for the picture.")] = pathlib.Path(
         "symtheory-run"
     ),
@@ -93,6 +124,7 @@ def run(
     constants that are left open are filled in with plain values, which are printed.
     """
     _double_precision()
+    _check_folder(out)
     from symtheory import report
     from symtheory.comparison import experiment, plan
     from symtheory.source import fill
@@ -116,22 +148,26 @@ def run(
         law = derive(sized, chosen, seed=seed)
         if law.noise is not None and not law.noise.smooth and sized.unbound:
             law = derive(bound, chosen, seed=seed)
-        lines = [f"[bold]Model[/]     {bound.name}: {_shapes(bound)}", *report.law_lines(law)]
+        lines = [f"[bold]Model[/]     {bound.name}: {_shapes(bound)}"]
+        if bound.values:
+            lines.append(f"[bold]Values[/]    {_values(bound)}")
+        lines += report.law_lines(law)
         data: dict[str, Any] = {"model": source.name, "assumed": assumed}
+        data["values"] = dict(bound.values)
         data["laws"] = [report.law_data(law)]
         if law.charge is None or law.noise is None:
             data["verdict"] = law.verdict.to_json()
             _finish(as_json, "run", data, lines, str(law.status))
-        default = example is not None and not size and not value
+        default = None if size or value else example
         settings = plan(
             law,
             bound,
-            learning_rate=learning_rate or (example.learning_rate if default and example else None),
+            learning_rate=_first(learning_rate, default.learning_rate if default else None),
             batch_size=batch_size,
-            weight_decay=_or(weight_decay, example.weight_decay if example else 0.0),
+            weight_decay=_first(weight_decay, example.weight_decay if example else 0.0),
             momentum=momentum,
-            steps=steps or (example.steps if default and example and not learning_rate else None),
-            replicas=replicas or (16 if fast else 64),
+            steps=_first(steps, default.steps if default and learning_rate is None else None),
+            replicas=_first(replicas, 16 if fast else 64),
             starts=starts,
             seed=seed,
         )
@@ -173,7 +209,7 @@ def derive_command(
     value: Values = [],  # noqa: B006
     symmetry: Symmetry = None,
     latex: Annotated[bool, typer.Option("--latex", help="Print the law as LaTeX.")] = False,
-    seconds: Annotated[float, typer.Option(help="Time limit of each proof.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=0, help="Time limit of each proof.")] = 60.0,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -245,19 +281,17 @@ def simulate_command(
     example = source.example
     chosen = source.select(symmetry, bound)
     law = derive(bound, chosen[0], seed=seed) if chosen else None
-    rate = (
-        learning_rate if learning_rate is not None else (example.learning_rate if example else 0.01)
-    )
+    rate = _first(learning_rate, example.learning_rate if example else 0.01)
     dynamics = SGD(
-        rate, batch_size, _or(weight_decay, example.weight_decay if example else 0.0), momentum
+        rate, batch_size, _first(weight_decay, example.weight_decay if example else 0.0), momentum
     )
     with _progress(quiet=as_json) as progress:
         result = simulate(
             bound,
             dynamics,
             params=starting_points(bound, 1, seed)[0],
-            steps=steps or 10_000,
-            replicas=replicas or (16 if fast else 64),
+            steps=_first(steps, 10_000),
+            replicas=_first(replicas, 16 if fast else 64),
             key=jax.random.key(seed),
             observe=law if law is not None and law.charge is not None else None,
             progress=lambda done, total: progress("simulate", done, total),
@@ -338,7 +372,21 @@ def _shapes(model: Model) -> str:
     )
 
 
-def _or(value: float | None, default: float) -> float:
+def _values(model: Model) -> str:
+    texts = (f"{name} = {value.tolist()}" for name, value in model.values.items())
+    return ", ".join(texts).replace("[", "\\[")
+
+
+def _check_folder(path: pathlib.Path) -> None:
+    """Refuse a folder that cannot be written before anything is computed for it."""
+    from symtheory.errors import InputError
+
+    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"--out {str(path)!r} cannot be written; give another folder")
+
+
+def _first(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
@@ -387,6 +435,7 @@ def _finish(
         from rich.console import Console
 
         console = Console(highlight=False, soft_wrap=True)
+        console.on_broken_pipe = _stop_quietly
         for line in lines:
             console.print(line)
     raise typer.Exit(_EXIT.get(status, 0))

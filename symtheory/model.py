@@ -286,9 +286,10 @@ class Model:
                 for name, shape in shapes.leaves(node)
             )
             reason = " ".join(str(error).split())[:200]
+            form = "loss(params, sample, constants)" if self.constants else "loss(params, sample)"
             raise InputError(
                 f"the loss cannot be evaluated at the given shapes ({listed}): "
-                f"{type(error).__name__}: {reason}"
+                f"{type(error).__name__}: {reason}; it is called as {form}"
             ) from error
         if getattr(out, "shape", None) != ():
             got = jax.tree.map(lambda leaf: tuple(leaf.shape), out)

@@ -63,6 +63,8 @@ def load(text: str) -> Source:
     """
     path, colon, name = text.rpartition(":")
     if not (colon and path.endswith(".py")):
+        if pathlib.Path(text).is_dir() or text.strip(":/. ") == "":
+            raise InputError(f"{text!r} is no model; give a name of the zoo or path/file.py:name")
         if text.endswith(".py"):
             raise InputError(f"say which object of the file is the model: {text}:NAME")
         example = zoo.load(text)
@@ -137,9 +139,12 @@ def parse_sizes(items: list[str]) -> dict[str, int]:
     out = {}
     for item in items:
         name, equals, value = item.partition("=")
-        if not (equals and name and value.strip().isdecimal()):
-            raise InputError(f"--size takes NAME=INTEGER such as h=3, got {item!r}")
-        out[name.strip()] = int(value)
+        try:
+            out[name.strip()] = int(value)
+        except ValueError:
+            raise InputError(f"--size takes NAME=INTEGER such as h=3, got {item!r}") from None
+        if not (equals and name) or out[name.strip()] < 1:
+            raise InputError(f"a size is a positive integer, such as --size h=3, got {item!r}")
     return out
 
 

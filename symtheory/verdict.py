@@ -83,7 +83,8 @@ class Verdict:
 
     def __str__(self) -> str:
         text = f"{self.status}: {self.claim}"
-        return f"{text} [{self.how}]" if self.how else text
+        text = f"{text} [{self.how}]" if self.how else text
+        return text if self.witness is None else f"{text} at {dict(self.witness)}"
 
 
 def conjunction(claim: str, parts: Iterable[Verdict], **fields: Any) -> Verdict:

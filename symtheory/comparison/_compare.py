@@ -40,6 +40,14 @@ class Prediction:
     flows: tuple[Flow, ...]
     pools: np.ndarray
 
+    def size(self, window: slice, weights: np.ndarray) -> float:
+        """Return the size |theta| |A theta| that margins refer to: in the window or at the start.
+
+        The start counts too, because where the parameters collapse their fluctuations do not.
+        """
+        sizes = self.scales[:-1] @ np.abs(weights)
+        return float(max(sizes[window].mean(), sizes[0]))
+
     def estimate(self, window: slice, weights: np.ndarray) -> Estimate | None:
         """Return the weighted charge in a window of records as an estimate, None if exact."""
         if not len(self.pools):
@@ -146,7 +154,8 @@ def compare(
     The mean charge over replicas is compared with the Noether flow from the same start at a
     quarter and at half of the run, and averaged over its last quarter (prediction and measurement
     alike). Every component k must be equivalent: its confidence interval, at a level shared out
-    over all comparisons, inside predicted +- margin * |theta| |A_k theta|.
+    over all comparisons, inside predicted +- margin * |theta| |A_k theta| (the larger of
+    its predicted values then and at the start).
 
     Args:
         law: The law.
@@ -178,7 +187,7 @@ def compare(
     for name, window in windows.items():
         for k in range(components):
             estimate = mean_over_replicas(charge[:, window, k].mean(axis=1))
-            scale = float(prediction.scales[:-1][window, k].mean())
+            scale = prediction.size(window, np.eye(components)[k])
             label = f"charge {k + 1}" if components > 1 else "charge"
             predicted = float(prediction.charges[:-1][window, k].mean())
             sampled = prediction.estimate(window, np.eye(components)[k])
@@ -219,7 +228,7 @@ def final_charges(law: Law, run: Run, prediction: Prediction | None = None) -> l
         FinalCharge(
             float(prediction.charges[:-1][last, k].mean()),
             mean_over_replicas(charge[:, last, k].mean(axis=1)),
-            float(prediction.scales[:-1][last, k].mean()),
+            prediction.size(last, np.eye(charge.shape[2])[k]),
         )
         for k in range(charge.shape[2])
     ]
@@ -236,7 +245,7 @@ def final_total(law: Law, run: Run, prediction: Prediction) -> FinalCharge:
     return FinalCharge(
         float((prediction.charges[:-1][last] @ weights).mean()),
         mean_over_replicas(charge[:, last].mean(axis=1)),
-        float((prediction.scales[:-1][last] @ weights).mean()),
+        prediction.size(last, weights),
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from symtheory.errors import UnreadableError
+from symtheory.readings._casts import is_exact_cast
 from symtheory.readings._concrete import CONCRETE
 from symtheory.readings._interpreter import Rule, unreadable
 from symtheory.readings._movement import MOVEMENT, iota, scatter_places
-from symtheory.readings._scaled import NotHomogeneousError, Scaled, lift, scaled
+from symtheory.readings._scaled import LARGEST, NotHomogeneousError, Scaled, lift, scaled
 
 
 def degree_rules() -> dict[str, Rule]:
@@ -27,8 +28,8 @@ def degree_rules() -> dict[str, Rule]:
         "iota": lambda *, dtype, **params: _iota(dtype, **params),
         "mul": _on_scaled(_product),
         "div": _on_scaled(_quotient),
-        "neg": lambda x, **_: x,
-        "abs": lambda x, **_: x,
+        "neg": lambda x, **_: _signed(x, -1),
+        "abs": lambda x, **_: _signed(x, 0),
         "sign": lambda x, **_: scaled(np.zeros_like(x.degrees)),
         "square": lambda x, **_: _power(x, Fraction(2)),
         "integer_pow": lambda x, *, y, **_: _power(x, Fraction(y)),
@@ -37,12 +38,9 @@ def degree_rules() -> dict[str, Rule]:
         "cbrt": lambda x, **_: _power(x, Fraction(1, 3)),
         "pow": _on_scaled(_general_power),
         "dot_general": _on_scaled(_dot),
-        "reduce_prod": lambda x, *, axes, **_: scaled(
-            np.sum(np.where(x.zero, 0, x.degrees), axis=tuple(axes)),
-            np.any(x.zero, axis=tuple(axes)),
-        ),
+        "reduce_prod": _reduce_product,
         "select_n": _select,
-        "convert_element_type": lambda x, **_: lift(x),
+        "convert_element_type": _convert,
         "is_finite": lambda x, **_: _unchanged(x),
         "scatter-add": _scatter_with(_agree),
         "scatter-sub": _scatter_with(_agree),
@@ -205,8 +203,39 @@ def _quotient(a: Scaled, b: Scaled, **_: Any) -> Scaled:
     return scaled(np.where(free, 0, a.degrees - b.degrees), a.zero & ~b.zero)
 
 
+def _signed(x: Scaled, sign: int) -> Scaled:
+    """Return the degrees of -x, or of |x| where the sign is 0."""
+    number = None if x.number is None else -x.number if sign < 0 else abs(x.number)
+    return Scaled(x.degrees, x.zero, number)
+
+
+def _convert(x: Any, *, new_dtype: Any, **_: Any) -> Scaled:
+    """Return what a cast does: rounding to integers or to half precision keeps no degree."""
+    x = lift(x)
+    if is_exact_cast(new_dtype):
+        return x
+    return _unchanged(x) if np.dtype(new_dtype).kind == "b" else _invariant(x)
+
+
+def _reduce_product(x: Scaled, *, axes: Any, **_: Any) -> Scaled:
+    axes = tuple(axes)
+    degrees = np.where(x.zero, 0, x.degrees)
+    _affordable(np.sum(np.abs(degrees.astype(float)), axis=axes))
+    return scaled(np.sum(degrees, axis=axes), np.any(x.zero, axis=axes))
+
+
+def _affordable(sizes: Any) -> None:
+    """Refuse degrees before they are computed in 64 bits and wrap around."""
+    if np.any(np.asarray(sizes) > LARGEST):
+        raise NotHomogeneousError("a degree is too large to be computed with")
+
+
 def _power(x: Scaled, exponent: Fraction) -> Scaled:
-    degrees = np.where(x.zero, 0, x.degrees) * exponent.numerator
+    degrees = np.where(x.zero, 0, x.degrees)
+    _affordable(np.abs(degrees.astype(float)) * float(abs(exponent.numerator)))
+    if not np.any(degrees):  # the exponent itself may not fit into 64 bits
+        return scaled(degrees, x.zero & (exponent > 0))
+    degrees = degrees * exponent.numerator
     if np.any(degrees % exponent.denominator):
         raise UnreadableError("the degrees domain reached its finest fraction of a degree")
     return scaled(degrees // exponent.denominator, x.zero & (exponent > 0))

@@ -33,10 +33,10 @@ def positive(ring: Ring, x: Element) -> Any:
     if is_closed(ring, x) and (sign := sign_of_number(x)) is not None:
         return sign > 0
     sign, core = 1, ring.constant(1)
-    for poly in x.parts():
+    for place, poly in enumerate(x.parts()):
         if poly is not None:
             rest = _without_squares(ring, poly)
-            known = manifest_sign(ring, rest)
+            known = manifest_sign(ring, rest, strictly=place == 0)
             sign *= known or 1
             core = core if known else core * Element(ring, rest)
     if core.as_fmpq() is not None:
@@ -46,6 +46,8 @@ def positive(ring: Ring, x: Element) -> Any:
     if lead > 0:
         return ring.kernel("positive", core)
     zero = zero_set(ring, core)
+    if zero is None and core.denominator is None and not _has_kernels(ring, core):
+        zero = ring.kernel("vanishing", core)
     if zero is None:  # no way to tell: an indicator of its own, unrelated to 1[core > 0]
         return ring.kernel("positive", -core)
     return _condition(1 - ring.kernel("positive", core) - _number(ring, zero))
@@ -56,8 +58,8 @@ def vanishes(ring: Ring, x: Element) -> Any:
     zero = zero_set(ring, x)
     if zero is not None:
         return zero
-    core = x * x.leading_sign()
-    return ring.kernel("vanishing", Element(ring, core.numerator))
+    core = Element(ring, x.numerator) * (1 / x.numerator.leading_coefficient())
+    return ring.kernel("vanishing", core)
 
 
 def absolute(ring: Ring, x: Element) -> Element:
@@ -91,14 +93,27 @@ def _without_squares(ring: Ring, poly: Any) -> Any:
     divisor = poly.context().constant(1)
     for index, n in enumerate(content.degrees()):
         if n > 0:
-            kept = int(n) % 2 if index not in ring.kernels else int(n)
+            kept = int(n)
+            if index not in ring.kernels:  # x^2 is 0 where x is, which matters for atoms
+                kept = kept % 2 if kept % 2 or ring.is_generic(index) else 2
             kept = 0 if _is_strict(ring, index) else kept
             divisor = divisor * ring.generator(index).parts()[0] ** (int(n) - kept)
     return poly / divisor
 
 
-def manifest_sign(ring: Ring, poly: Any) -> int | None:
-    """Return the sign of a sum of squares and the like, almost everywhere; None if not on sight."""
+def _has_kernels(ring: Ring, x: Element) -> bool:
+    return any(n > 0 and i in ring.kernels for i, n in enumerate(x.numerator.degrees()))
+
+
+def manifest_sign(ring: Ring, poly: Any, strictly: bool = True) -> int | None:
+    """Return the sign of a sum of squares and the like; None if it is not on sight.
+
+    Args:
+        ring: The ring.
+        poly: The polynomial.
+        strictly: It must not vanish but on a null set of the generic symbols, for any value of the
+            others. A denominator need not be asked: where it vanishes there is no value at all.
+    """
     strict = False
     sign = 0
     for exponents, coefficient in poly.to_dict().items():
@@ -108,8 +123,8 @@ def manifest_sign(ring: Ring, poly: Any) -> int | None:
         present = [(i, n) for i, n in enumerate(exponents) if n]
         if any(n % 2 and not _is_nonnegative(ring, i) for i, n in present):
             return None
-        strict = strict or all(_is_strict(ring, i) or i not in ring.kernels for i, _ in present)
-    return sign if strict else None
+        strict = strict or all(_is_strict(ring, i) or ring.is_generic(i) for i, _ in present)
+    return sign if sign and (strict or not strictly) else None
 
 
 def _is_nonnegative(ring: Ring, index: int) -> bool:

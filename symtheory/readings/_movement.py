@@ -136,6 +136,13 @@ def _scatter(x: np.ndarray, indices: Any, updates: np.ndarray, **params: Any) ->
     return out.reshape(x.shape)
 
 
+def _reduce_precision(x: Any, *, exponent_bits: int, mantissa_bits: int, **_: Any) -> Any:
+    """Keep single precision and better, as `jax.checkpoint` writes it; refuse real rounding."""
+    if exponent_bits >= 8 and mantissa_bits >= 23:
+        return x
+    raise UnreadableError("reduce_precision rounds, which exact readings cannot follow")
+
+
 MOVEMENT: dict[str, Rule] = {
     "broadcast_in_dim": _broadcast,
     "reshape": lambda x, *_, new_sizes, **__: x.reshape(new_sizes),
@@ -156,7 +163,7 @@ MOVEMENT: dict[str, Rule] = {
     "copy": lambda x, **_: x,
     "copy_p": lambda x, **_: x,
     "stop_gradient": lambda x, **_: x,
-    "reduce_precision": lambda x, **_: x,
+    "reduce_precision": _reduce_precision,
     "name": lambda x, **_: x,
     "sharding_constraint": lambda x, **_: x,
     "optimization_barrier": lambda *xs, **_: list(xs),

@@ -83,6 +83,10 @@ class Ring:
         self.exp_units: dict[Any, int] = {}
         self._levels: dict[Any, list[tuple[int, fmpq]]] = {}
         self._implied: list[tuple[int, int, int]] = []
+        self._annihilated: list[tuple[int, Any]] = []
+        self._opposite: dict[Any, int] = {}
+        self._atomic: set[int] = set()
+        self._total_roots: set[int] = set()
         self._index: dict[str, int] = {}
         self._by_key: dict[tuple[str, Any], int] = {}
         self._used = 0
@@ -110,6 +114,35 @@ class Ring:
             self._index[name] = self._new_index()
         return self.generator(self._index[name])
 
+    def mark_atomic(self, symbol: str | Element) -> None:
+        """Declare that a symbol's law may have atoms: nothing about it holds almost everywhere.
+
+        Args:
+            symbol: The symbol or its name.
+        """
+        if isinstance(symbol, Element):
+            self._atomic.update(i for i, n in enumerate(symbol.numerator.degrees()) if n > 0)
+        else:
+            self.symbol(symbol)
+            self._atomic.add(self._index[symbol])
+
+    def is_generic(self, index: int) -> bool:
+        """Tell whether a generator is a symbol whose values have a density."""
+        return index not in self.kernels and index not in self._atomic
+
+    @property
+    def has_atoms(self) -> bool:
+        """Whether some symbol was declared to have no density."""
+        return bool(self._atomic)
+
+    def mark_total(self, index: int) -> None:
+        """Note that a root kernel's argument is known not to be negative."""
+        self._total_roots.add(index)
+
+    def is_total_root(self, index: int) -> bool:
+        """Tell whether a root kernel's argument is known not to be negative."""
+        return index in self._total_roots
+
     def kernel(
         self, function: str, argument: Element, order: int = 0, power: Element | None = None
     ) -> Element:
@@ -128,6 +161,12 @@ class Ring:
     def _add_sign(self, index: int, function: str, argument: Element) -> None:
         """Register an indicator; f > 0 implies f + c > 0 for every c > 0."""
         self.signs.append(index)
+        if argument.denominator is None and not self._kernels_in(argument):
+            if function == "vanishing":  # 1[f = 0] f = 0
+                self._annihilated.append((index, argument.numerator))
+            other = self._opposite.setdefault(argument.key(), index)
+            if other != index:  # 1[f = 0] 1[f > 0] = 0
+                self._annihilated.append((index, self._generators[other]))
         if function == "positive" and argument.denominator is None:
             numerator = argument.parts()[0]
             offset = numerator[(0,) * numerator.context().nvars()]
@@ -136,6 +175,10 @@ class Ring:
                 narrow = index if offset < c else other
                 self._implied.append((index, other, narrow))
             level.append((index, offset))
+
+    def _kernels_in(self, argument: Element) -> bool:
+        degrees = argument.numerator.degrees()
+        return any(k < len(degrees) and degrees[k] > 0 for k in self.kernels)
 
     @property
     def names(self) -> dict[str, int]:
@@ -230,6 +273,9 @@ class Ring:
             if degrees[first] > 0 and degrees[second] > 0:
                 s, t, both = (self._generators[i] for i in (first, second, narrow))
                 poly = poly % (s * t - both)
+        for index, factor in self._annihilated:
+            if degrees[index] > 0:
+                poly = poly % (self._generators[index] * self.lift(factor))
         for index in reversed(self.roots):
             kernel = self.kernels[index]
             if degrees[index] >= kernel.order:

@@ -34,7 +34,7 @@ def root(ring: Ring, x: Element, order: int) -> Element:
             outside = outside * out if sign > 0 else outside / out
             inside = inside * rest if sign > 0 else inside / rest
     below = inside.parts()[1]
-    if below is not None and manifest_sign(ring, below) == 1:
+    if below is not None and manifest_sign(ring, below, strictly=False) == 1:
         factor = Element(ring, below)  # (n/d)^(1/q) = (n d^(q-1))^(1/q) / d
         inside, outside = inside * factor**order, outside / factor
     if inside.as_fmpq() == 1:

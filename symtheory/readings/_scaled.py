@@ -14,6 +14,9 @@ from symtheory.errors import SymtheoryError
 HALVINGS = 2**8 * 3**3 * 5**2
 """Degrees are integers in units of 1/HALVINGS, so that nested roots stay exact."""
 
+LARGEST = 2**40
+"""Larger degrees are refused, so that sums and products of them stay exact in 64 bits."""
+
 
 class NotHomogeneousError(SymtheoryError):
     """Two terms of a sum scale differently; the domain then says nothing about the loss."""
@@ -43,6 +46,8 @@ class Scaled:
 def scaled(degrees: Any, zero: Any = False) -> Scaled:
     """Return degrees with the zero mask broadcast to their shape."""
     degrees = np.asarray(degrees, dtype=np.int64)
+    if degrees.size and max(-int(degrees.min()), int(degrees.max())) > LARGEST:
+        raise NotHomogeneousError("a degree is too large to be computed with")
     return Scaled(degrees, np.broadcast_to(np.asarray(zero, dtype=bool), degrees.shape))
 
 

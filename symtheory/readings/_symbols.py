@@ -17,6 +17,8 @@ from symtheory.readings._element import Element
 from symtheory.readings._entries import step
 from symtheory.readings._ring import Ring
 
+_GENERIC = frozenset({"param", "family"})
+
 
 @dataclasses.dataclass(frozen=True)
 class Label:
@@ -49,7 +51,12 @@ class Symbols:
         self._taken: set[str] = set()
 
     def array(
-        self, kind: str, name: str, shape: tuple[int, ...], symmetric: bool = False
+        self,
+        kind: str,
+        name: str,
+        shape: tuple[int, ...],
+        symmetric: bool = False,
+        generic: bool = False,
     ) -> np.ndarray:
         """Return the array of symbols of that kind and name, creating it if it is new.
 
@@ -58,6 +65,9 @@ class Symbols:
             name: The user's name of the array.
             shape: Its shape.
             symmetric: Entries (i, j) and (j, i) of a matrix are one symbol.
+            generic: The entries have a joint density given all other symbols, so that null sets of
+                them can be left out. Parameters and members of a family always have one (a claim
+                is for almost all of them); samples, constants and moments only where this is given.
         """
         self._shapes[kind, name] = shape
         out = np.empty(shape, dtype=object)
@@ -66,6 +76,8 @@ class Symbols:
             label = Label(kind, name, place)
             self.labels[label.text] = label
             out[index] = self.ring.symbol(label.text)
+            if not (generic or kind in _GENERIC):
+                self.ring.mark_atomic(label.text)
         return out
 
     def of_kind(self, kind: str) -> dict[str, Label]:

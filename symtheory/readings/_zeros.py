@@ -20,11 +20,17 @@ Pattern = Mapping[frozenset[int], Any]
 
 _PATTERN_LIMIT = 256
 _KERNEL_SIGNS = 3
+_SQUAREFREE_TERMS = 300
 _POINTS = 8
 
 
 def zero_set(ring: Ring, x: Element) -> Any:
-    """Return 1[x = 0] up to null sets (a boolean or idempotent element), or None if unknown."""
+    """Return 1[x = 0] up to null sets (a boolean or idempotent element), or None if unknown.
+
+    Null sets are those of the generic symbols, for every fixed value of the others: a polynomial
+    in generic symbols over the polynomials in the others is non-zero almost everywhere where one
+    of its coefficients is a non-zero number.
+    """
     if x.is_zero():
         return True
     signs = ring.signs_in(x)
@@ -32,7 +38,13 @@ def zero_set(ring: Ring, x: Element) -> Any:
         return False if certified(ring, x) else None
     if not _others(ring, x):
         try:
-            return _common_zeros(ring, _coefficients(x, signs), [_PATTERN_LIMIT])
+            out = _common_zeros(ring, _coefficients(ring, x, signs), [_PATTERN_LIMIT])
+            if out is False or _is_generic(ring, x.numerator):
+                return out
+            # Coefficients that depend on atoms may vanish as well: an upper bound without them.
+            rest = _coefficients(ring, x, signs, only_numbers=True)
+            upper = _common_zeros(ring, rest, [_PATTERN_LIMIT])
+            return out if _is_same(out, upper) else None
         except _TooManyError:
             return None
     if len(signs) > _KERNEL_SIGNS:
@@ -44,14 +56,16 @@ def zero_set(ring: Ring, x: Element) -> Any:
 def certified(ring: Ring, x: Element) -> bool:
     """Tell whether an element without sign kernels is known not to vanish identically.
 
-    A non-zero polynomial in symbols does not. An expression with kernels is analytic where it is
-    defined (which is taken to be connected): one point where it is certainly not zero is enough.
-    Kernels of piecewise arguments may vanish on some activation patterns and not on others, so
-    nothing is claimed of those.
+    A polynomial with a non-zero number among its coefficients in the generic symbols does not, for
+    no value of the other symbols. An expression with kernels is claimed not to only where all its
+    symbols are generic and all its kernels are analytic on a connected set of full measure: entire
+    functions, and square roots of squarefree polynomials that are nowhere negative (these vanish
+    in codimension two). One point where it is certainly not zero is then enough. The denominator
+    of `x` itself does not matter: where it vanishes, `x` is not defined.
     """
     if not _others(ring, x):
-        return True
-    if _is_piecewise(ring, x):
+        return bool(_coefficients(ring, x, [], only_numbers=True))
+    if not _is_analytic(ring, x.numerator):
         return False
     above = Element(ring, x.numerator)
     for seed in range(_POINTS):
@@ -61,16 +75,50 @@ def certified(ring: Ring, x: Element) -> bool:
     return False
 
 
-def _is_piecewise(ring: Ring, x: Element) -> bool:
-    """Tell whether a sign kernel occurs, at any depth."""
-    return any(
-        index in ring.kernels
-        and (index in ring.signs or _is_piecewise(ring, ring.kernels[index].argument))
-        for poly in (x.numerator, x.denominator)
-        if poly is not None
-        for index, n in enumerate(poly.degrees())
-        if n > 0
-    )
+_ENTIRE = frozenset(
+    {"exp", "exp2", "tanh", "logistic", "sin", "cos", "sinh", "cosh", "erf", "erfc", "atan",
+     "asinh"}
+)  # fmt: skip
+"""Functions that are analytic on all of R."""
+
+
+def _is_analytic(ring: Ring, poly: Any) -> bool:
+    """Tell whether a polynomial in generators is analytic on a connected set of full measure."""
+    for index, n in enumerate(poly.degrees()):
+        if n <= 0 or ring.is_generic(index):
+            continue
+        kernel = ring.kernels.get(index)
+        if kernel is None or kernel.argument.denominator is not None:
+            return False
+        inner = kernel.argument.numerator
+        if kernel.function in _ENTIRE:
+            if not _is_analytic(ring, inner):
+                return False
+        elif not (kernel.function == "sqrt" and _is_smooth_radicand(ring, index, inner)):
+            return False
+    return True
+
+
+def _is_smooth_radicand(ring: Ring, index: int, poly: Any) -> bool:
+    if poly.is_constant():
+        return bool(poly.leading_coefficient() > 0)
+    if not ring.is_total_root(index):
+        return False
+    if any(n > 0 and not ring.is_generic(i) for i, n in enumerate(poly.degrees())):
+        return False
+    return len(poly) <= _SQUAREFREE_TERMS and all(n == 1 for _, n in poly.factor_squarefree()[1])
+
+
+def _is_generic(ring: Ring, poly: Any) -> bool:
+    """Tell whether all symbols of a polynomial are generic."""
+    return all(n <= 0 or i in ring.kernels or ring.is_generic(i)
+               for i, n in enumerate(poly.degrees()))  # fmt: skip
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    return bool((a - b).is_zero())
 
 
 def is_closed(ring: Ring, x: Element) -> bool:
@@ -121,15 +169,27 @@ def _others(ring: Ring, x: Element) -> bool:
     return any(k not in signs and k < len(degrees) and degrees[k] > 0 for k in ring.kernels)
 
 
-def _coefficients(x: Element, signs: list[int]) -> list[Pattern]:
-    """Return the coefficients of the symbols' monomials as polynomials in the sign kernels."""
+def _coefficients(
+    ring: Ring, x: Element, signs: list[int], only_numbers: bool = False
+) -> list[Pattern]:
+    """Return the coefficients of the symbols' monomials as polynomials in the sign kernels.
+
+    With `only_numbers` those of generic monomials that no other symbol occurs in.
+    """
     groups: dict[tuple[int, ...], dict[frozenset[int], Any]] = {}
+    spoilt: set[tuple[int, ...]] = set()
     for exponents, coefficient in x.numerator.to_dict().items():
         rest = list(exponents)
         for index in signs:
             rest[index] = 0
+        if only_numbers:
+            generic = tuple(n if n and ring.is_generic(i) else 0 for i, n in enumerate(rest))
+            if generic != tuple(rest):
+                spoilt.add(generic)
+                continue
         present = frozenset(index for index in signs if exponents[index])
         groups.setdefault(tuple(rest), {})[present] = coefficient
+    groups = {rest: group for rest, group in groups.items() if rest not in spoilt}
     unique = {
         frozenset((s, str(c / next(iter(group.values())))) for s, c in group.items()): group
         for group in groups.values()

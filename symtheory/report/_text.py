@@ -109,6 +109,8 @@ def experiment_lines(result: Experiment) -> list[str]:
     ]
     if result.finals:
         lines.append("  charge in the last quarter: predicted, measured +- standard error")
+        if len(result.finals[0]) > 1:
+            lines.append("  (balance: the sum over the diagonal, B = I; components: entries of C)")
     for k, (final, total) in enumerate(zip(result.finals, result.totals, strict=True)):
         name = f"start {k + 1}"
         if len(final) == 1:
@@ -129,7 +131,7 @@ def _charge_line(name: str, value: FinalCharge) -> str:
     error = float(value.measured.standard_error)
     return (
         f"    {name:<18} {value.predicted:+.5f}   {float(value.measured.mean):+.5f} +- {error:.5f}"
-        f"   (size {value.scale:.3g})"
+        f"   (|theta| |A theta| = {value.scale:.3g})"
     )
 
 

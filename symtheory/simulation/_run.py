@@ -78,6 +78,9 @@ class Run:
     seconds: float
     divergence: Divergence | None = None
 
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
+
     @property
     def times(self) -> np.ndarray:
         """Continuous times of the records: one step takes `dynamics.time_per_step`."""

@@ -1,8 +1,8 @@
 """Symmetries of the parameters: generators, families of them, and their verification."""
 
 from symtheory.symmetry._arguments import exact_arguments as exact_arguments
-from symtheory.symmetry._conservation import ConservationLaws as ConservationLaws
 from symtheory.symmetry._conservation import conservation_laws as conservation_laws
+from symtheory.symmetry._conserved import ConservationLaws as ConservationLaws
 from symtheory.symmetry._discover import discover as discover
 from symtheory.symmetry._discover_result import Discovery as Discovery
 from symtheory.symmetry._families import Family as Family
@@ -12,8 +12,8 @@ from symtheory.symmetry._families import Vector as Vector
 from symtheory.symmetry._generator import Generator as Generator
 from symtheory.symmetry._generator import read_generator as read_generator
 from symtheory.symmetry._reflection import Reflection as Reflection
-from symtheory.symmetry._reflections import FoundReflections as FoundReflections
 from symtheory.symmetry._reflections import reflections as reflections
+from symtheory.symmetry._reflections_found import FoundReflections as FoundReflections
 from symtheory.symmetry._search import search_symmetric as search_symmetric
 from symtheory.symmetry._symmetry import Affine as Affine
 from symtheory.symmetry._symmetry import Exponential as Exponential

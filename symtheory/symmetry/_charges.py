@@ -229,6 +229,9 @@ def _pass(fields: Fields, generators: list[AxisGenerator]) -> bool:
 
 def small_integers(vector: np.ndarray) -> list[int] | None:
     """Return the multiple of a vector of residues that is a vector of small integers, or None."""
+    centred = np.where(vector > MODULUS // 2, vector - MODULUS, vector)
+    if np.max(np.abs(centred), initial=0) <= _LARGEST_NUMBER:
+        return centred.tolist()
     fractions = []
     for item in vector:
         number = small_fraction(int(item))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from symtheory import shapes
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline
 from symtheory.symmetry._charges import AxisGenerator, proved_generators
+from symtheory.symmetry._conserved import ConservationLaws, law_text, linear_law_text
 from symtheory.symmetry._enclosed import EnclosedFields
 from symtheory.symmetry._fields import Fields, rank
 from symtheory.symmetry._modular import MODULUS
@@ -23,38 +21,6 @@ _REFERENCE = "Marcotte, Gribonval and Peyré 2023 (arXiv 2307.00144), Theorem 3.
 _REFERENCE_MOMENTUM = "Marcotte, Gribonval and Peyré 2024 (arXiv 2405.12888)"
 _LARGEST = 2000
 _DEEPEST = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class ConservationLaws:
-    """How many independent functions of the parameters training conserves, whatever the data.
-
-    Attributes:
-        lower: Rank of the differentials of proved laws.
-        upper: Dimension of the space minus a rank of the Lie algebra of the fields.
-        laws: The proved laws, as text.
-        verdict: Proved where both bounds meet.
-    """
-
-    lower: int
-    upper: int
-    laws: tuple[str, ...]
-    verdict: Verdict
-
-    @property
-    def status(self) -> Status:
-        """Whether the count is proved."""
-        return self.verdict.status
-
-    def to_json(self) -> dict[str, Any]:
-        """Return bounds, status and laws as JSON-ready data."""
-        return {
-            "lower": self.lower,
-            "upper": self.upper,
-            "status": str(self.status),
-            "laws": list(self.laws),
-            "how": self.verdict.how,
-        }
 
 
 def conservation_laws(
@@ -129,12 +95,17 @@ class _Count:
             )
         fields = Fields(self.model, self.momentum, self.seed, self.deadline)
         self.pieces = fields.enclosed
-        fields.probe()
+        if self.momentum:
+            fields.probe()
+        else:
+            try:
+                self._raise_lower(fields, "diagonal")
+            except (UnreadableError, ZeroDivisionError):
+                fields.readable = False
         if not fields.readable:
             yield from self._enclosed_steps(fields)
             return
-        if not self.momentum:
-            yield self._raise_lower(fields, "diagonal")
+        yield
         base = _Rank(fields)
         yield self._lower_upper(base, 0)
         for factor in (4, 16) if fields.enclosed else ():
@@ -169,11 +140,25 @@ class _Count:
     def _raise_lower(self, fields: Fields, kind: str) -> None:
         if kind == "translation":
             self.shifts = proved_translations(fields)
+            self._drop_functions_of_shifts(fields)
         else:
             self.generators = proved_generators(fields, kind, self.momentum) or self.generators
         rows = self._differentials(fields)
         if rows:
             self.lower = max(self.lower, rank(np.stack(rows)))
+
+    def _drop_functions_of_shifts(self, fields: Fields) -> None:
+        """Keep only those quadratic laws that say more than the linear ones."""
+        if not self.shifts or self.momentum:
+            return
+        found, kept = self.generators, []
+        best = len(self.shifts)
+        for generator in found:
+            self.generators = [*kept, generator]
+            bound = rank(np.stack(self._differentials(fields)))
+            if bound > best:
+                best, kept = bound, self.generators
+        self.generators = kept
 
     def _differentials(self, fields: Fields) -> list[np.ndarray]:
         """The differentials of the proved laws at a random point (for t = 0 and tau = 1)."""
@@ -216,8 +201,8 @@ class _Count:
             reference=_REFERENCE_MOMENTUM if self.momentum else _REFERENCE,
         )
         names = list(self.model.leaves)
-        laws = tuple(_text(generator, names) for generator in self.generators)
-        laws += tuple(_linear_text(b, self.model, self.momentum) for b in self.shifts)
+        laws = tuple(law_text(generator, names) for generator in self.generators)
+        laws += tuple(linear_law_text(b, self.model, self.momentum) for b in self.shifts)
         return ConservationLaws(self.lower, self.upper, laws, verdict)
 
 
@@ -251,29 +236,3 @@ def _dot(a: np.ndarray, b: np.ndarray) -> int:
 
 def _flat(leaves: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([leaf.reshape(-1) for leaf in leaves])
-
-
-def _text(generator: AxisGenerator, names: list[str]) -> str:
-    """Write theta^T A theta (or e^{tau t} v^T A theta) as a sum of traces over leaves."""
-    terms = []
-    for (leaf, axis), part in generator.parts.items():
-        for i, j in zip(*np.nonzero(part), strict=True):
-            if i <= j:
-                number = int(part[i, j]) * (1 if i == j or generator.antisymmetric else 2)
-                left, right = (f"{names[leaf] or 'theta'}[axis {axis}: {k + 1}]" for k in (i, j))
-                pair = f"|{left}|^2" if i == j else f"<{left}, {right}>"
-                if generator.antisymmetric:
-                    pair = f"e^(tau t) (<v_{left}, {right}> - <v_{right}, {left}>)"
-                terms.append(f"{number:+d} {pair}")
-    return " ".join(terms)
-
-
-def _linear_text(vector: np.ndarray, model: Model, momentum: bool) -> str:
-    """Write b . theta (or e^{tau t} b . v and b . (v + tau theta)) as a sum over entries."""
-    entries = [
-        f"{name or 'theta'}[{', '.join(str(i + 1) for i in index)}]"
-        for name, shape in model.leaves.items()
-        for index in np.ndindex(shapes.fixed(shape))
-    ]
-    text = " ".join(f"{n:+d} {e}" for n, e in zip(vector, entries, strict=True) if n)
-    return f"e^(tau t) v . b and (v + tau theta) . b, with b . theta = {text}" if momentum else text

@@ -96,7 +96,7 @@ def _everything(
     rng = np.random.default_rng(seed)
     try:
         report("evaluate at random points", 0, 0)
-        sampler, points, certified = _first_points(model, rng, deadline)
+        sampler, points, certified = _first_points(model, prover, rng, deadline)
         if not len(points):
             return _undecided(model, "no random point could be evaluated", started)
         report("find scalings that separate the equations", 0, 0)
@@ -130,11 +130,11 @@ def _everything(
 
 
 def _first_points(
-    model: Model, rng: np.random.Generator, deadline: Deadline
+    model: Model, prover: Prover, rng: np.random.Generator, deadline: Deadline
 ) -> tuple[Any, Points, bool]:
     count = min(max(model.dimension + 40, 64), _POINTS)
     try:
-        sampler = Sampler(model, count, rng, deadline)
+        sampler = Sampler(model, prover.value, count, rng, deadline)
         return sampler, sampler.draw(), True
     except UnreadableError:
         floats = FloatSampler(model, count, rng)

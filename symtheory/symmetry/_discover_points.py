@@ -62,21 +62,21 @@ class Sampler:
 
     Args:
         model: A model with all sizes bound.
+        value: Its loss as a function of parameters, sample and open constants.
         count: Points per draw.
         rng: Where the points come from.
         deadline: A time limit on reading.
     """
 
-    def __init__(self, model: Model, count: int, rng: np.random.Generator, deadline: Deadline):
+    def __init__(
+        self, model: Model, value: Any, count: int, rng: np.random.Generator, deadline: Deadline
+    ) -> None:
         self._model, self._count, self._rng, self._deadline = model, count, rng, deadline
         self._exact = random.Random(int(rng.integers(2**31)))
         params, sample, constants = model.structure()
         self._known = {n: v for n, v in model.values.items() if n in model.constants}
         open_constants = {n: s for n, s in constants.items() if n not in self._known}
         self._structures = [params, sample, open_constants]
-
-        def value(p: Any, z: Any, c: Any) -> Any:
-            return model.evaluate(p, z, {**self._known, **c})
 
         many = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), self._structures

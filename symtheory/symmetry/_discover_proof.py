@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -33,6 +33,7 @@ from symtheory.readings import (
 )
 from symtheory.symmetry._arguments import exact_arguments
 from symtheory.symmetry._discover_checks import integer_inputs, is_continuous, is_smooth
+from symtheory.symmetry._discover_plain import plain
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
@@ -89,9 +90,14 @@ class Prover:
         return _pruned(trace(self._value, *self.structures)[0])
 
     @functools.cached_property
+    def value(self) -> Callable[[Any, Any, Any], Any]:
+        """The loss of parameters, sample and open constants, with the derivative of its value."""
+        return self._value if is_smooth(self.loss) else plain(self.loss)
+
+    @functools.cached_property
     def _derivative(self) -> Any:
         def derivative(p: Any, t: Any, z: Any, c: Any) -> Any:
-            return jax.jvp(lambda q: self._value(q, z, c), (p,), (t,))[1]
+            return jax.jvp(lambda q: self.value(q, z, c), (p,), (t,))[1]
 
         params, sample, constants = self.structures
         return _pruned(trace(derivative, params, params, sample, constants)[0])

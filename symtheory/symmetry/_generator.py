@@ -14,6 +14,8 @@ from symtheory.model import Model
 from symtheory.readings import Element, Polynomials, Ring, Symbols, read_function
 from symtheory.symmetry._symmetry import Exponential
 
+_LARGEST = 20_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Generator:
@@ -89,6 +91,11 @@ def read_generator(
     Raises:
         InputError: The action is not linear (or affine, for `Affine`), or does not fit the model.
     """
+    if model.dimension > _LARGEST:
+        raise InputError(
+            f"{model.name} has {model.dimension} parameters; a generator is read entry by entry "
+            f"for at most {_LARGEST}; bind smaller sizes"
+        )
     symmetry.check(model)
     symbols = symbols or Symbols(Ring())
     ring = symbols.ring

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from symtheory.model import Model
 from symtheory.readings import Deadline, read, trace
 from symtheory.symmetry import _actions, _turns
 from symtheory.symmetry._reflection import Reflection, verify_reflection
+from symtheory.symmetry._reflections_found import FoundReflections, flip_of, on_axis
 from symtheory.symmetry._units import Axis, Probe, rank_of, unit_axes
 from symtheory.verdict import Status, Verdict
 
@@ -22,41 +23,6 @@ _SAME = 1e-9
 _SINGLE = 12
 _EXCHANGED = 12
 _SMALL = 64
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FoundReflections:
-    """Reflections of one kind.
-
-    Attributes:
-        name: What they do.
-        kind: "swap", "flip", "rotation" (along every direction of the units) or "exchange".
-        rank: Rank P of each: the parameters that are lost at a symmetric point.
-        count: How many there are (of a rotation family: as many as units, up to rotation).
-        leaves: The parameters they move.
-        reflection: One of them.
-        verdict: Whether they are proved.
-    """
-
-    name: str
-    kind: str
-    rank: int
-    count: int
-    leaves: tuple[str, ...]
-    reflection: Reflection
-    verdict: Verdict
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the family as JSON-ready data."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "rank": self.rank,
-            "count": self.count,
-            "leaves": list(self.leaves),
-            "status": str(self.verdict.status),
-            "how": self.verdict.how,
-        }
 
 
 def reflections(
@@ -87,10 +53,8 @@ def reflections(
     [('swap', 3, 3, 'proved'), ('flip', 3, 3, 'proved')]
     """
     search = _Search(model, seed, Deadline(seconds))
-    try:
+    with contextlib.suppress(BudgetError):
         search.run()
-    except BudgetError:
-        pass
     return tuple(search.found)
 
 
@@ -115,7 +79,7 @@ class _Search:
         size = (self.probe.shapes[group[0][0]] or (1,))[group[0][1]]
         rank, leaves = rank_of(self.probe, group), self._leaves(group)
         where = ", ".join(f"{leaf or 'theta'}" for leaf in leaves)
-        swap, flip = np.eye(size), _flip(size, 0)
+        swap, flip = np.eye(size), flip_of(size, 0)
         swaps = False
         if size > 1:
             swap[:2, :2] = [[0, 1], [1, 0]]
@@ -140,7 +104,7 @@ class _Search:
     def _one_by_one(self, group: list[Axis], size: int, rank: int, where: str) -> None:
         """Where not all units are alike, try every unit and every pair."""
         for i in range(size):
-            flip = _flip(size, i)
+            flip = flip_of(size, i)
             verdict = self._judge(group, [flip])
             if verdict is not None:
                 text = f"sign flip of unit {i + 1} of {where}"
@@ -244,7 +208,7 @@ class _Search:
     def _change(self, group: list[Axis], matrix: np.ndarray) -> float:
         leaves = list(self.probe.theta)
         for leaf, axis in group:
-            leaves[leaf] = _on_axis(np, leaves[leaf], matrix, axis + 1)
+            leaves[leaf] = on_axis(np, leaves[leaf], matrix, axis + 1)
         return self.probe.changes(leaves)
 
     def _passes(self, group: list[Axis], matrix: np.ndarray) -> bool:
@@ -302,7 +266,7 @@ class _Search:
             flat, tree = jax.tree.flatten(params)
             moved = list(flat)
             for leaf, axis in group:
-                moved[leaf] = _on_axis(jnp, moved[leaf], matrix, axis)
+                moved[leaf] = on_axis(jnp, moved[leaf], matrix, axis)
             return jax.tree.unflatten(tree, [(x - y) / 2 for x, y in zip(flat, moved, strict=True)])
 
         return Reflection(project, name=name)
@@ -322,21 +286,3 @@ class _Search:
         self.found.append(
             FoundReflections(name, kind, rank, count, self._leaves(group), found, verdict)
         )
-
-
-def _flip(size: int, unit: int) -> np.ndarray:
-    out = np.eye(size)
-    out[unit, unit] = -1
-    return out
-
-
-def _on_axis(numpy: Any, array: Any, matrix: np.ndarray, axis: int) -> Any:
-    """Apply a matrix along an axis; permutations and signs by moving entries only."""
-    if array.ndim <= axis:
-        return array * matrix[0, 0]
-    order = np.argmax(np.abs(matrix), axis=1)
-    signs = matrix[np.arange(len(matrix)), order]
-    if np.count_nonzero(matrix) == len(matrix) and np.all(np.abs(signs) == 1):
-        shape = [-1 if i == axis else 1 for i in range(array.ndim)]
-        return numpy.take(array, order, axis=axis) * signs.reshape(shape)
-    return numpy.moveaxis(numpy.tensordot(matrix, array, axes=(1, axis)), 0, axis)

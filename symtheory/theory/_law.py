@@ -59,6 +59,10 @@ class Law:
     noise: Noise | None = None
     layout: Layout = dataclasses.field(default_factory=Layout)
 
+    def __repr__(self) -> str:
+        charge = "" if self.charge is None else f", C = {self.charge}"
+        return f"<{self.verdict.claim}: {self.status}{charge}>"
+
     @property
     def status(self) -> Status:
         """Status of the law."""

@@ -45,7 +45,8 @@ def equilibrium_of(
         if element is not None:
             body: Any = [element]
         else:
-            body = Formal("Tr_Sigma_P", r"\mathrm{Tr}[\Sigma P_{\pm}]")
+            sign = role[-1]
+            body = Formal(f"Tr_Sigma_P{sign}", rf"\mathrm{{Tr}}[\Sigma P_{{{sign}}}]")
         scalar = Expression(
             (Term(sympy.Integer(1), body, _not_callable),), generator.symbols, Layout(), {}
         )

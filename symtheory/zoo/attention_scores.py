@@ -24,7 +24,7 @@ EXAMPLE = Example(
     model=Model(
         loss,
         params={"Q": ("d", "k"), "K": ("d", "k")},
-        random={"x": Normal("d"), "y": Normal("d"), "eps": Normal((), cov="sigma2_eps")},
+        random={"x": Normal("d"), "y": Normal("d"), "eps": Normal((), cov="Sigma_eps")},
         constants={"M": ("d", "d")},
         name="attention-scores",
     ),
@@ -36,7 +36,7 @@ EXAMPLE = Example(
         ),
     },
     sizes={"d": 2, "k": 2},
-    arrays=lambda sizes: {"M": np.eye(sizes["d"]), "sigma2_eps": 1.0},
+    arrays=lambda sizes: {"M": np.eye(sizes["d"]), "Sigma_eps": 1.0},
     learning_rate=0.005,
     steps=20_000,
 )

@@ -30,7 +30,7 @@ EXAMPLE = Example(
     model=Model(
         loss,
         params={"W": ("h", "dx"), "u": ("h",)},
-        random={"x": Normal("dx"), "eps": Normal((), cov="sigma2_eps")},
+        random={"x": Normal("dx"), "eps": Normal((), cov="Sigma_eps")},
         constants={"v": ("dx",)},
         name="relu-rescaling",
     ),
@@ -40,7 +40,7 @@ EXAMPLE = Example(
         ),
     },
     sizes={"h": 2, "dx": 2},
-    arrays=lambda sizes: {"v": np.eye(sizes["dx"])[0], "sigma2_eps": 1.0},
+    arrays=lambda sizes: {"v": np.eye(sizes["dx"])[0], "Sigma_eps": 1.0},
     learning_rate=0.005,
     steps=20_000,
 )

@@ -21,14 +21,14 @@ EXAMPLE = Example(
     model=Model(
         loss,
         params={"u": (), "w": ()},
-        random={"x": Normal((), cov="sigma2_x"), "eps": Normal((), cov="sigma2_eps")},
+        random={"x": Normal((), cov="Sigma_x"), "eps": Normal((), cov="Sigma_eps")},
         constants={"a": ()},
         name="scalar-factor",
     ),
     symmetries={
         "rescaling": Exponential(lambda p: {"u": p["u"], "w": -p["w"]}, name="rescaling"),
     },
-    arrays=lambda sizes: {"a": 1.0, "sigma2_x": 1.0, "sigma2_eps": 1.0},
+    arrays=lambda sizes: {"a": 1.0, "Sigma_x": 1.0, "Sigma_eps": 1.0},
     learning_rate=0.01,
     steps=20_000,
 )

@@ -76,7 +76,7 @@ def test_unequal_rates_without_weight_decay():
 def test_equal_rates(decay):
     example = load("scalar-factor")
     law = derive(example.sized(), example.symmetries["rescaling"])
-    values = {"a": 0.5, "sigma2_x": 2.0, "sigma2_eps": 0.25}
+    values = {"a": 0.5, "Sigma_x": 2.0, "Sigma_eps": 0.25}
     found = law.equilibrium.at(
         {"u": 2.0, "w": 0.75}, learning_rate=0.1, batch_size=4, weight_decay=decay, **values
     )

@@ -95,8 +95,8 @@ def test_missing_settings_and_values_are_named():
         law.drift.callable()(params, **values)
     with pytest.raises(TypeError, match="momentum"):
         law.momentum_drift.callable()(params, learning_rate=0.1, batch_size=1, **values)
-    with pytest.raises(InputError, match=r"'sigma2_eps'.*bind"):
-        law.noise_trace.callable()(params, a=1.0, sigma2_x=1.0)
+    with pytest.raises(InputError, match=r"'Sigma_eps'.*bind"):
+        law.noise_trace.callable()(params, a=1.0, Sigma_x=1.0)
     # What an expression does not depend on is not needed, and does no harm.
     assert law.charge.callable()(params) == law.charge.callable()(params, **NUMBERS, **values)
 

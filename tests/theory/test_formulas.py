@@ -86,7 +86,7 @@ def times(factor, matrix):
 
 def scalar_pieces():
     law = exact_law("scalar-factor", "rescaling")
-    u, w, a, x, e = (sympy.Symbol(n, real=True) for n in ("u", "w", "a", "sigma2_x", "sigma2_eps"))
+    u, w, a, x, e = (sympy.Symbol(n, real=True) for n in ("u", "w", "a", "Sigma_x", "Sigma_eps"))
     delta = u * w - a
     spread = 4 * (2 * delta**2 * x**2 + e * x)  # variance of 2 r x, with r = delta x - eps
     return law, (u, w), spread, 4 * delta**2 * x**2

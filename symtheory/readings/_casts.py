@@ -1,0 +1,17 @@
+"""Which casts are the identity in the semantics of real numbers.
+
+Readings are about real numbers: single and double precision stand for the same real number, and a
+cast between them is the identity. Casts to half precision (and `reduce_precision`) are how people
+round on purpose, and casts to integers truncate; neither is the identity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def is_exact_cast(dtype: Any) -> bool:
+    """Tell whether a cast to that type is the identity on real numbers."""
+    return np.dtype(dtype).name in ("float32", "float64")
