@@ -103,16 +103,16 @@ if TYPE_CHECKING:
     from symtheory.simulation import Run as Run
     from symtheory.simulation import simulate as simulate
     from symtheory.symmetry import Affine as Affine
-    from symtheory.symmetry import Discovery as Discovery
     from symtheory.symmetry import ConservationLaws as ConservationLaws
+    from symtheory.symmetry import Discovery as Discovery
     from symtheory.symmetry import Exponential as Exponential
     from symtheory.symmetry import Family as Family
     from symtheory.symmetry import Matrix as Matrix
     from symtheory.symmetry import Reflection as Reflection
     from symtheory.symmetry import SymmetricMatrix as SymmetricMatrix
     from symtheory.symmetry import Vector as Vector
-    from symtheory.symmetry import discover as discover
     from symtheory.symmetry import conservation_laws as conservation_laws
+    from symtheory.symmetry import discover as discover
     from symtheory.symmetry import reflections as reflections
     from symtheory.symmetry import verify as verify
     from symtheory.theory import Equilibrium as Equilibrium

@@ -17,7 +17,6 @@ from symtheory import commands_discover
 if TYPE_CHECKING:
     from symtheory.model import Model
     from symtheory.source import Source
-    from symtheory.symmetry import Exponential
 
 app = typer.Typer(
     name="symtheory",
@@ -128,6 +127,7 @@ def run(
     from symtheory import report
     from symtheory.comparison import experiment, plan
     from symtheory.source import fill
+    from symtheory.symmetry import conservation_laws, discover
     from symtheory.theory import derive
 
     with _progress(quiet=as_json) as progress:
@@ -138,22 +138,31 @@ def run(
         if assumed:
             _note("assumed " + ", ".join(f"{k} = {v}" for k, v in assumed.items()))
         sized = sized if not sized.unbound or _only_arrays(sized) else bound
-        progress("derive the law", 0, 0)
-        chosen = next(iter(source.select(symmetry, bound)), None) or _search(bound)
-        if chosen is None:
-            found = {"generators": {"symmetric": 0, "status": "supported"}}
-            _finish(as_json, "run", {**found, "verdict": {"status": "not_applicable"}}, [
-                f"{source.name}: no symmetric linear generator found, so there is no charge law"
-            ], "not_applicable")  # fmt: skip
-        law = derive(sized, chosen, seed=seed)
-        if law.noise is not None and not law.noise.smooth and sized.unbound:
-            law = derive(bound, chosen, seed=seed)
+        progress("discover symmetries", 0, 0)
+        found = discover(bound, seconds=30, seed=seed)
+        counts = conservation_laws(bound, seconds=10, seed=seed)
+        data: dict[str, Any] = {"model": source.name, "assumed": assumed}
+        data["values"] = dict(bound.values)
+        data["generators"] = found.to_json()["generators"]
+        data["conservation_laws"] = counts.to_json()
         lines = [f"[bold]Model[/]     {bound.name}: {_shapes(bound)}"]
         if bound.values:
             lines.append(f"[bold]Values[/]    {_values(bound)}")
+        lines.append(
+            f"[bold]Found[/]     {found.total} linear generators, {found.symmetric} of them "
+            f"symmetric: {report.mark(found.status)}; {_between(counts)} conservation laws of "
+            f"gradient flow: {report.mark(counts.status)}"
+        )
+        progress("derive the law", 0, 0)
+        chosen = next(iter(source.select(symmetry, bound)), None) or found.family()
+        if chosen is None:
+            lines.append("no symmetric linear generator, so there is no charge law to test")
+            data["verdict"] = {"status": "not_applicable"}
+            _finish(as_json, "run", data, lines, "not_applicable")
+        law = derive(sized, chosen, seed=seed)
+        if law.noise is not None and not law.noise.smooth and sized.unbound:
+            law = derive(bound, chosen, seed=seed)
         lines += report.law_lines(law)
-        data: dict[str, Any] = {"model": source.name, "assumed": assumed}
-        data["values"] = dict(bound.values)
         data["laws"] = [report.law_data(law)]
         if law.charge is None or law.noise is None:
             data["verdict"] = law.verdict.to_json()
@@ -221,6 +230,7 @@ def derive_command(
     _double_precision()
     from symtheory import report
     from symtheory.errors import InputError
+    from symtheory.symmetry import discover
     from symtheory.theory import derive
     from symtheory.verdict import conjunction
 
@@ -228,7 +238,7 @@ def derive_command(
     sized, bound = _bound(source, size, value, symbolic=True)
     selected = source.select(symmetry, sized)
     if not selected:
-        found = _search(bound)
+        found = discover(bound, seed=seed).family()
         if found is None:
             raise InputError(
                 f"{source.name} defines no symmetry and no symmetric linear generator was found; "
@@ -359,12 +369,6 @@ def _only_arrays(model: Model) -> bool:
     return all(shape is not None for shape in model.unbound.values())
 
 
-def _search(model: Model) -> Exponential | None:
-    from symtheory.symmetry import search_symmetric
-
-    return search_symmetric(model.require_bound())
-
-
 def _shapes(model: Model) -> str:
     return ", ".join(
         f"{name or 'theta'} {'x'.join(map(str, shape)) or 'scalar'}"
@@ -384,6 +388,11 @@ def _check_folder(path: pathlib.Path) -> None:
     existing = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise InputError(f"--out {str(path)!r} cannot be written; give another folder")
+
+
+def _between(counts: Any) -> str:
+    same = counts.lower == counts.upper
+    return str(counts.lower) if same else f"{counts.lower} to {counts.upper}"
 
 
 def _first(value: Any, default: Any) -> Any:

@@ -56,6 +56,13 @@ class Model:
     def __post_init__(self) -> None:
         if not callable(self.loss):
             raise InputError(f"loss must be a function of (params, sample), got {self.loss!r}")
+        for leaf in jax.tree.leaves(self.params):
+            kind = np.dtype(getattr(leaf, "dtype", float)).kind
+            if kind != "f":
+                raise InputError(
+                    f"a parameter has the type {leaf.dtype}; parameters are real floating-point "
+                    "arrays: split complex ones, and pass integers as constants"
+                )
         object.__setattr__(self, "params", shapes.tree(self.params))
         if not self.leaves:
             raise InputError("the model has no parameters; give at least one shape in params")

@@ -200,7 +200,7 @@ def test_divergence_is_inconclusive_and_leaves_no_file(symtheory, tmp_path):
         (["derive", "{file}"], "which object"),
         (["derive", "{file}:modle"], "did you mean 'model'"),
         (["derive", "{file}:number"], "not a Model"),
-        (["derive", "{file}:model"], "the size 'dy' is not bound"),
+        (["derive", "{file}:model"], "is not bound; bind it with"),
         (["simulate", "{file}:model", "--size", "dy=2", "--size", "h=2", "--size", "dx=2"],
          "'Sigma_x' of shape (2, 2) is not bound"),
         (["derive", "two-layer-linear", "--size", "q=2"], "no size 'q'"),

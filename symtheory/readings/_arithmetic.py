@@ -7,9 +7,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from flint import arb
 
 from symtheory.errors import UnreadableError
 from symtheory.readings._arrays import Scalar, boxed, elementwise, is_bool
+from symtheory.readings._casts import HALF
 from symtheory.readings._concrete import cumulate, select_concretely
 from symtheory.readings._interpreter import Rule, unreadable
 
@@ -61,7 +63,7 @@ def _scalar_rules(domain: ArrayDomain, functions: dict[str, Scalar]) -> dict[str
         "square": lambda x, **_: elementwise(lambda v: integer_power(v, 2), x),
         "integer_pow": lambda x, *, y, **_: elementwise(lambda v: integer_power(v, y), x),
         "pow": _power_rule(domain, functions),
-        "convert_element_type": lambda x, **_: domain.lift(x),
+        "convert_element_type": lambda x, *, new_dtype, **_: _convert(domain, x, new_dtype),
     }
     for name, function in functions.items():
         rules.setdefault(name, _entrywise(domain, function))
@@ -72,6 +74,12 @@ def _scalar_rules(domain: ArrayDomain, functions: dict[str, Scalar]) -> dict[str
     if "log" in functions:
         rules["log1p"] = _entrywise(domain, lambda x: functions["log"](1 + x))
     return rules
+
+
+def _convert(domain: ArrayDomain, x: np.ndarray, dtype: Any) -> np.ndarray:
+    if x.dtype == object and np.dtype(dtype).name in HALF:
+        raise unreadable(domain.name, "convert_element_type", f"a cast to {dtype} rounds")
+    return domain.lift(x)
 
 
 def integer_power(x: Any, n: int) -> Any:
@@ -145,6 +153,25 @@ def _either(a: Any, b: Any) -> Any:
     return _negate(_both(_negate(a), _negate(b)))
 
 
+def is_nan(value: Any) -> bool:
+    """Tell whether a value is NaN for sure, as a literal or as a ball."""
+    if isinstance(value, float):
+        return value != value
+    return isinstance(value, arb) and bool(value.is_nan()) and bool(value.is_exact())
+
+
+def _comparison(domain: ArrayDomain, function: Scalar, with_nan: bool = False) -> Rule:
+    """Compare entry by entry; what is compared with NaN is False (True for `ne`)."""
+
+    def compare(a: Any, b: Any) -> Any:
+        if is_nan(a) or is_nan(b):
+            return with_nan
+        domain.check_defined(a, b)
+        return function(a, b)
+
+    return _entrywise(domain, compare)
+
+
 def _greater(functions: dict[str, Scalar]) -> Scalar:
     def greater(a: Any, b: Any) -> Any:
         if infinity(a) or infinity(b):
@@ -156,11 +183,15 @@ def _greater(functions: dict[str, Scalar]) -> Scalar:
 
 def _extrema(functions: dict[str, Scalar]) -> tuple[Scalar, Scalar]:
     def larger(a: Any, b: Any) -> Any:
+        if is_nan(a) or is_nan(b):
+            return a if is_nan(a) else b
         if infinity(a) or infinity(b):
             return a if infinity(a) > infinity(b) else b
         return functions["max"](a, b)
 
     def smaller(a: Any, b: Any) -> Any:
+        if is_nan(a) or is_nan(b):
+            return a if is_nan(a) else b
         if infinity(a) or infinity(b):
             return a if infinity(a) < infinity(b) else b
         return functions["min"](a, b)
@@ -175,6 +206,10 @@ def _condition_rules(domain: ArrayDomain, functions: dict[str, Scalar]) -> dict[
         if infinity(a) or infinity(b):
             return infinity(a) == infinity(b)
         return functions["eq"](a, b)
+
+    def finite(x: Any) -> bool:
+        domain.check_defined(x)
+        return domain.is_finite(x)
 
     def choose(condition: Any, no: Any, yes: Any) -> Any:
         if is_bool(condition):
@@ -195,16 +230,16 @@ def _condition_rules(domain: ArrayDomain, functions: dict[str, Scalar]) -> dict[
 
     return {
         "select_n": select,
-        "gt": _entrywise(domain, greater),
-        "lt": _entrywise(domain, lambda a, b: greater(b, a)),
-        "ge": _entrywise(domain, lambda a, b: _negate(greater(b, a))),
-        "le": _entrywise(domain, lambda a, b: _negate(greater(a, b))),
-        "eq": _entrywise(domain, equal),
-        "ne": _entrywise(domain, lambda a, b: _negate(equal(a, b))),
+        "gt": _comparison(domain, greater),
+        "lt": _comparison(domain, lambda a, b: greater(b, a)),
+        "ge": _comparison(domain, lambda a, b: _negate(greater(b, a))),
+        "le": _comparison(domain, lambda a, b: _negate(greater(a, b))),
+        "eq": _comparison(domain, equal),
+        "ne": _comparison(domain, lambda a, b: _negate(equal(a, b)), with_nan=True),
         "and": lambda a, b, **_: elementwise(_both, a, b),
         "or": lambda a, b, **_: elementwise(_either, a, b),
         "not": lambda a, **_: elementwise(_negate, a),
-        "is_finite": lambda x, **_: elementwise(domain.is_finite, x),
+        "is_finite": lambda x, **_: elementwise(finite, x),
     }
 
 

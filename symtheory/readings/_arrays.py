@@ -65,6 +65,9 @@ class ArrayDomain:
         """Tell whether an element is neither infinite nor undefined."""
         return not isinstance(value, float) or math.isfinite(value)
 
+    def check_defined(self, *values: Any) -> None:
+        """Refuse to compare values that may be undefined, in domains that cannot tell."""
+
     def as_rational(self, value: Any) -> Fraction | None:
         """Return the number an element is, or None."""
         return value if isinstance(value, Fraction) else None

@@ -68,7 +68,7 @@ class Balls(ArrayDomain):
 
 
 def _greater(a: Any, b: Any) -> bool:
-    if a is b:
+    if a is b and arb(a).is_finite():
         return False
     a, b = arb(a), arb(b)
     if a > b:
@@ -80,9 +80,11 @@ def _greater(a: Any, b: Any) -> bool:
 
 def _equal(a: Any, b: Any) -> bool:
     # In a tie of max and its operand (as in the derivative of max) both are the same object.
-    if a is b:
+    if a is b and arb(a).is_finite():
         return True
     a, b = arb(a), arb(b)
+    if a.is_nan() or b.is_nan():  # Arb's NaN may be an undefined or a very imprecise value
+        raise UndecidedError(_UNDECIDED)
     if not a.overlaps(b):
         return False
     if a.is_exact() and b.is_exact():
@@ -101,10 +103,13 @@ def _call(x: Any, method: str) -> arb:
 
 
 def _root(x: Any, order: int) -> arb:
+    """Return x^(1/order) as `pow` has it: NaN for negative x, whatever the order."""
+    return arb(x).root(order)
+
+
+def _cbrt(x: Any) -> arb:
     x = arb(x)
-    if order % 2 and x < 0:
-        return -(-x).root(order)
-    return x.root(order)
+    return -(-x).root(3) if x < 0 else x.root(3)
 
 
 def _sign(x: Any) -> arb:
@@ -126,7 +131,7 @@ _FUNCTIONS: dict[str, Scalar] = {
     }.items()
 } | {
     "logistic": lambda x: 1 / (1 + (-arb(x)).exp()),
-    "cbrt": lambda x: _root(x, 3),
+    "cbrt": _cbrt,
     "exp2": lambda x: (arb(x) * arb(2).log()).exp(),
     "abs": lambda x: abs(arb(x)),
     "sign": _sign,

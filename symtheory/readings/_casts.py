@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+HALF = frozenset({"float16", "bfloat16"})
+"""Types that people cast to in order to round."""
+
 
 def is_exact_cast(dtype: Any) -> bool:
     """Tell whether a cast to that type is the identity on real numbers."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +20,91 @@ if TYPE_CHECKING:
 _NUMBERS = (int, Fraction, fmpq, np.integer)
 
 
+def _tracked(sign: Callable[..., int]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a result be partial where an operand is, and of the sign that `sign` tells."""
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def tracked(self: Element, *others: Any) -> Any:
+            out = method(self, *others)
+            if isinstance(out, Element):
+                partial = self.partial or any(is_partial(x) for x in others)
+                level = sign(self, *others)
+                if (partial and not out.partial) or level > out.level:
+                    out = out.marked(partial, level)
+            return out
+
+        return tracked
+
+    return decorate
+
+
+def is_partial(x: Any) -> bool:
+    """Tell whether a value was computed by way of something that may be undefined."""
+    return isinstance(x, Element) and x.partial
+
+
+def level(x: Any) -> int:
+    """Return 2 for what is known to be positive, 1 for what is not negative, 0 for anything."""
+    number: Any = x
+    if isinstance(x, Element):
+        if x.level:
+            return x.level
+        number = x.as_fmpq()
+    if not isinstance(number, _NUMBERS) or number < 0:
+        return 0
+    return 2 if number > 0 else 1
+
+
+def _never(*_: Any) -> int:
+    return 0
+
+
+def _of_sum(*terms: Any) -> int:
+    levels = list(map(level, terms))
+    return max(levels) if all(levels) else 0
+
+
+def _of_product(a: Any, b: Any) -> int:
+    return max(1, level(a)) if a is b else min(level(a), level(b))
+
+
+def _of_power(a: Element, n: int) -> int:
+    return level(a) if n % 2 else max(1, level(a))
+
+
 class Element:
     """A fraction of polynomials in normal form; the denominator is monic, or None for 1.
 
     Numerators are reduced (s^2 = s for sign kernels, k^q = f for roots) and denominators are free
     of sign and root kernels. Polynomials belong to the ring's context at the time they were made
     and are moved to the present one when they are used.
+
+    Attributes:
+        ring: The ring.
+        numerator: The numerator.
+        denominator: The denominator, None for 1.
+        partial: It was computed by way of a value that may be undefined (a quotient, a root, a
+            logarithm); the normal form forgets that, but a comparison must not.
+        level: 2 where it is known from how it was computed to be positive wherever it is defined,
+            1 where not to be negative, else 0.
     """
 
-    __slots__ = ("denominator", "numerator", "ring")
+    __slots__ = ("denominator", "level", "numerator", "partial", "ring")
 
     def __init__(self, ring: Ring, numerator: Any, denominator: Any = None) -> None:
         self.ring = ring
         self.numerator: fmpq_mpoly = numerator
         self.denominator: fmpq_mpoly | None = denominator
+        self.partial = False
+        self.level = 0
+
+    def marked(self, partial: bool, level: int = 0) -> Element:
+        """Return the same element with what is known of it in addition."""
+        out = Element(self.ring, self.numerator, self.denominator)
+        out.partial = self.partial or partial
+        out.level = max(self.level, level)
+        return out
 
     @classmethod
     def fraction(cls, ring: Ring, numerator: Any, denominator: Any) -> Element:
@@ -69,6 +141,7 @@ class Element:
 
     # --- arithmetic ---
 
+    @_tracked(_of_sum)
     def __add__(self, other: Any) -> Any:
         if not isinstance(other, Element):
             if isinstance(other, float) and not math.isfinite(other):
@@ -94,6 +167,7 @@ class Element:
 
     __radd__ = __add__
 
+    @_tracked(_never)
     def __neg__(self) -> Element:
         return Element(self.ring, -self.numerator, self.denominator)
 
@@ -103,6 +177,7 @@ class Element:
     def __rsub__(self, other: Any) -> Any:
         return (-self) + other
 
+    @_tracked(_of_product)
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, Element):
             return self._times(other)
@@ -138,6 +213,7 @@ class Element:
             )
         return infinity if positive else -infinity
 
+    @_tracked(_of_power)
     def __pow__(self, n: int) -> Element:
         if n < 0:
             return self.inverse() ** (-n)
@@ -153,6 +229,7 @@ class Element:
         above = ring.power(numerator, n)
         return Element(ring, above, None if denominator is None else ring.power(denominator, n))
 
+    @_tracked(lambda a, b: min(level(a), level(b)))
     def __truediv__(self, other: Any) -> Any:
         if isinstance(other, _NUMBERS):
             if other == 0:
@@ -160,11 +237,16 @@ class Element:
             return self * (1 / as_fmpq(other))
         if isinstance(other, float) and math.isinf(other):
             return self.ring.constant(0)
-        return self * other.inverse() if isinstance(other, Element) else NotImplemented
+        if not isinstance(other, Element):
+            return NotImplemented
+        out = self * other.inverse()
+        return out if self.ring.is_rarely_zero(other) or is_partial(out) else _marked(out)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return self.inverse() * other
+        out = self.inverse() * other
+        return out if self.ring.is_rarely_zero(self) or is_partial(out) else _marked(out)
 
+    @_tracked(level)
     def inverse(self) -> Element:
         """Return 1/self; the new denominator is freed of sign and root kernels first."""
         ring = self.ring
@@ -261,8 +343,18 @@ class Element:
         return f"Element({self.numerator}{below})"
 
 
+def _marked(x: Any) -> Any:
+    return x.marked(partial=True) if isinstance(x, Element) else x
+
+
 def total(ring: Ring, elements: Iterable[Element]) -> Element:
     """Return a sum, with the numerators over one denominator added before anything else."""
+    elements = list(elements)
+    out = _total(ring, elements)
+    return out.marked(any(map(is_partial, elements)), _of_sum(*elements))
+
+
+def _total(ring: Ring, elements: Iterable[Element]) -> Element:
     groups: list[tuple[Any, Any]] = []
     plain = ring.constant(0).numerator
     for element in elements:

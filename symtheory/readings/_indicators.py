@@ -19,6 +19,7 @@ INDICATORS = frozenset({"positive", "vanishing"})
 """Kernels with the values 0 and 1."""
 
 _SIGN_SPLITS = 2  # arguments with at most so many sign kernels are split on them
+_ZERO_SPLITS = 6
 _STRICT = frozenset({"exp", "exp2", "logistic", "cosh"})
 
 
@@ -58,12 +59,16 @@ def vanishes(ring: Ring, x: Element) -> Any:
     zero = zero_set(ring, x)
     if zero is not None:
         return zero
+    signs = ring.signs_in(x)
+    if 0 < len(signs) <= _ZERO_SPLITS:
+        return _condition(split(ring, signs[0], x, lambda part: vanishes(ring, part)))
     core = Element(ring, x.numerator) * (1 / x.numerator.leading_coefficient())
     return ring.kernel("vanishing", core)
 
 
 def absolute(ring: Ring, x: Element) -> Element:
     """Return |x|; where x = 0 it does not matter which sign is taken."""
+    x = x * x.leading_sign()
     is_positive = positive(ring, x)
     if isinstance(is_positive, bool):
         return x if is_positive else -x
@@ -99,6 +104,19 @@ def _without_squares(ring: Ring, poly: Any) -> Any:
             kept = 0 if _is_strict(ring, index) else kept
             divisor = divisor * ring.generator(index).parts()[0] ** (int(n) - kept)
     return poly / divisor
+
+
+def is_positive_everywhere(ring: Ring, poly: Any) -> bool:
+    """Tell on sight that a polynomial in generators vanishes nowhere at all (up to its sign)."""
+    return manifest_sign(ring, poly, strictly=False) is not None and any(
+        all(_kernel_name(ring, i) in _STRICT for i, n in enumerate(exponents) if n)
+        for exponents in poly.to_dict()
+    )
+
+
+def _kernel_name(ring: Ring, index: int) -> str | None:
+    kernel = ring.kernels.get(index)
+    return None if kernel is None else kernel.function
 
 
 def _has_kernels(ring: Ring, x: Element) -> bool:

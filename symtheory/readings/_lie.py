@@ -4,7 +4,9 @@ The derivative X f = sum_i X_i df/dg_i is taken in the ring, by the true rules o
 `stop_gradient`, a custom derivative rule or a step function cannot mislead it. X f = 0 makes f
 constant along the flow of X only where f does not jump, so it is also checked that the flow never
 crosses a place where f might: for every indicator 1[h > 0] and every denominator h that occurs, the
-set h = 0 is invariant (h divides X h), or the jump of f across it vanishes (h divides it).
+set h = 0 is invariant (h divides X h), or the jump of f across it vanishes (h divides it). The
+other functions that occur must be continuous on all of R or stand still along the flow; log and
+reciprocal are continuous where the zeros of their argument are not crossed.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 from symtheory.errors import UnreadableError
 from symtheory.readings._element import Element
-from symtheory.readings._indicators import INDICATORS
+from symtheory.readings._indicators import INDICATORS, is_positive_everywhere
 from symtheory.readings._ring import Kernel, Ring
 
 Field = Mapping[int, Element]
@@ -91,7 +93,7 @@ class LieDerivative:
         while stack:
             current = stack.pop()
             numerator, denominator = current.parts()
-            if denominator is not None and not self._keeps(denominator):
+            if denominator is not None and not self._never_crosses(denominator):
                 return "the flow may cross a zero of a denominator"
             for poly in (numerator, denominator):
                 for index, degree in enumerate(() if poly is None else poly.degrees()):
@@ -102,7 +104,11 @@ class LieDerivative:
         inside = {i for k in seen for i in self._signs_of(self._ring.kernels[k].argument)}
         for index in seen:
             kernel = self._ring.kernels[index]
-            if kernel.function not in INDICATORS or self._keeps(kernel.argument.numerator):
+            if kernel.function not in INDICATORS:
+                if not self._is_harmless(kernel):
+                    return f"the flow may cross a place where {kernel.function} jumps"
+                continue
+            if self._keeps(kernel.argument.numerator):
                 continue
             if index in inside or not self._continuous(element, index, kernel):
                 return "the loss may jump where a condition changes along the flow"
@@ -110,6 +116,19 @@ class LieDerivative:
 
     def _signs_of(self, element: Element) -> list[int]:
         return self._ring.signs_in(element)
+
+    def _is_harmless(self, kernel: Kernel) -> bool:
+        """Tell whether a function is continuous along the flow, for a continuous argument."""
+        if kernel.function in _CONTINUOUS or kernel.function.startswith("root"):
+            return True
+        if kernel.function in ("log", "reciprocal"):
+            return self._never_crosses(kernel.argument.numerator)
+        return self(kernel.argument).is_zero()
+
+    def _never_crosses(self, poly: Any) -> bool:
+        """Tell whether the flow keeps off the zeros of a polynomial, or stays on them."""
+        poly = self._ring.lift(poly)
+        return is_positive_everywhere(self._ring, poly) or self._keeps(poly)
 
     def _keeps(self, poly: Any) -> bool:
         """Tell whether {h = 0} is invariant: h divides X h."""
@@ -131,11 +150,33 @@ def _divides(h: Element, element: Element) -> bool:
     ring = h.ring
     if ring.relations_in(h):
         return False
-    quotient = element * h.inverse()
-    if quotient.denominator is None:
-        return True
-    below = ring.lift(quotient.denominator)
-    return bool(below.gcd(ring.lift(h.numerator)).is_constant())
+    return _is_bounded(ring, element * h.inverse(), h.numerator)
+
+
+def _is_bounded(ring: Ring, x: Element, h: Any) -> bool:
+    """Tell whether an element stays finite where h vanishes (but for a set of codimension two)."""
+    above, below = x.parts()
+    if below is not None and not is_positive_everywhere(ring, below):
+        if any(n > 0 and k in ring.kernels for k, n in enumerate(below.degrees())):
+            return False
+        if not below.gcd(ring.lift(h)).is_constant():
+            return False
+    for poly in (above, below):
+        for index, n in enumerate(() if poly is None else poly.degrees()):
+            kernel = ring.kernels.get(index)
+            if n <= 0 or kernel is None or kernel.function in INDICATORS:
+                continue
+            known = kernel.function in _CONTINUOUS or kernel.function.startswith("root")
+            if not (known and _is_bounded(ring, kernel.argument, h)):
+                return False
+    return True
+
+
+_CONTINUOUS = frozenset(
+    {"exp", "exp2", "tanh", "logistic", "sin", "cos", "sinh", "cosh", "erf", "atan", "asinh",
+     "sqrt", "cbrt"}
+)  # fmt: skip
+"""Functions that are continuous on all of R, or on the half line they are defined on."""
 
 
 Rule = Callable[[Ring, Element, Element], Element]

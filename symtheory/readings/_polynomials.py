@@ -7,7 +7,9 @@ from fractions import Fraction
 from typing import Any
 
 from symtheory.readings._arrays import ArrayDomain, Scalar
-from symtheory.readings._element import Element, total
+from symtheory.errors import UnreadableError
+from symtheory.readings._element import Element, is_partial, level, total
+from symtheory.readings._indicators import manifest_sign
 from symtheory.readings._rationals import as_fraction
 from symtheory.readings._ring import Ring
 
@@ -16,6 +18,12 @@ _FUNCTIONS = (
     "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "cbrt", "exp2", "lgamma",
     "digamma",
 )  # fmt: skip
+_TOTAL = frozenset(
+    {"exp", "exp2", "tanh", "logistic", "erf", "erfc", "sin", "cos", "atan", "sinh", "cosh",
+     "asinh", "cbrt"}
+)  # fmt: skip
+"""Functions that are defined on all of R."""
+_POSITIVE = frozenset({"exp", "exp2", "logistic", "cosh"})
 
 
 class Polynomials(ArrayDomain):
@@ -52,21 +60,69 @@ class Polynomials(ArrayDomain):
         ring = self.ring
 
         def kernel(name: str) -> Scalar:
-            return lambda x: ring.apply(name, x)
+            return lambda x: self._apply(name, x)
 
         def sign(x: Element) -> Element:
             return self._number(ring.positive(x)) - self._number(ring.positive(-x))
 
+        def larger(a: Element, b: Element) -> Element:
+            out = self._choose(ring.positive(a - b), b, a)
+            return out.marked(is_partial(a) or is_partial(b), max(level(a), level(b)))
+
         return {name: kernel(name) for name in _FUNCTIONS} | {
-            "abs": ring.absolute,
-            "sign": sign,
-            "root": ring.root,
-            "max": lambda a, b: self._choose(ring.positive(a - b), b, a),
-            "min": lambda a, b: self._choose(ring.positive(a - b), a, b),
+            "abs": lambda x: ring.absolute(x).marked(x.partial, max(1, level(x))),
+            "sign": lambda x: sign(x).marked(x.partial),
+            "root": self._root,
+            "max": larger,
+            "min": lambda a, b: self._choose(ring.positive(a - b), a, b).marked(
+                is_partial(a) or is_partial(b), min(level(a), level(b))
+            ),
             "gt": lambda a, b: ring.positive(a - b),
             "eq": lambda a, b: ring.vanishes(a - b),
             "select": self._choose,
         }
+
+    def check_defined(self, *values: Any) -> None:
+        """Refuse to compare a value that may be NaN, where JAX takes the branch for False.
+
+        Raises:
+            UnreadableError: A value was computed by way of something that may be undefined.
+        """
+        if any(map(is_partial, values)):
+            raise UnreadableError(
+                "the polynomials domain cannot read a comparison with a value that may be "
+                "undefined (a root, logarithm or quotient of something that may have any sign or "
+                "vanish); guard its argument, as in jnp.sqrt(x**2 + 1)"
+            )
+
+    def _apply(self, name: str, x: Element) -> Element:
+        out = self.ring.apply(name, x)
+        if name == "sqrt":
+            return self._marked_root(out, x)
+        total = name in _TOTAL or (
+            name == "log" and self._is_nonnegative(x) and self.ring.is_rarely_zero(x)
+        )
+        return out.marked(x.partial or not total, 2 if name in _POSITIVE else 0)
+
+    def _root(self, x: Element, order: int) -> Element:
+        """Return x^(1/order) as `pow` has it: undefined for negative x, whatever the order."""
+        return self._marked_root(self.ring.root(x, order), x)
+
+    def _marked_root(self, out: Element, x: Element) -> Element:
+        known = self._is_nonnegative(x)
+        if known:
+            for index in set(self.ring.roots_in(out)) - set(self.ring.roots_in(x)):
+                self.ring.mark_total(index)
+        return out.marked(x.partial or not known, max(1, level(x)))
+
+    def _is_nonnegative(self, x: Element) -> bool:
+        if level(x):
+            return True
+        sign = 1
+        for poly in x.parts():
+            if poly is not None:
+                sign *= manifest_sign(self.ring, poly, strictly=False) or 0
+        return sign > 0 or x.is_zero()
 
     def _number(self, condition: Any) -> Element:
         return self.ring.constant(int(condition)) if isinstance(condition, bool) else condition

@@ -26,7 +26,7 @@ import numpy as np
 from flint import Ordering, fmpq, fmpq_mpoly_ctx
 
 from symtheory.errors import BudgetError
-from symtheory.readings import _indicators, _kernels, _roots
+from symtheory.readings import _indicators, _kernels, _roots, _zeros
 from symtheory.readings._element import Element
 from symtheory.readings._interpreter import NO_DEADLINE, Deadline
 from symtheory.readings._rationals import as_fmpq
@@ -39,6 +39,8 @@ _PAIRS_PER_SECOND = 5_000_000
 _PAIR_LIMIT = 200_000_000
 _TERM_LIMIT = 3_000_000
 _GCD_TERMS = 60_000
+_ZERO_TERMS = 20_000
+_ZERO_SPLITS = 6
 _GCD_TERMS_PER_SECOND = 20_000
 
 
@@ -228,6 +230,22 @@ class Ring:
     def root(self, argument: Element, order: int) -> Element:
         """Return the real root of that order (argument >= 0)."""
         return _roots.root(self, self.coerce(argument), order)
+
+    def is_rarely_zero(self, element: Element) -> bool:
+        """Tell whether an element is known to vanish on a null set of the generic symbols only."""
+        if element.level == 2:
+            return True
+        poly = element.numerator
+        if len(poly) > _ZERO_TERMS:
+            return False
+        if not (self.has_atoms or self._kernels_in(element)):
+            return not poly.is_zero()
+        if _indicators.manifest_sign(self, self.lift(poly)) is not None:
+            return True
+        signs = self.signs_in(element)
+        if 0 < len(signs) <= _ZERO_SPLITS:
+            return all(self.is_rarely_zero(element.at_sign(signs[0], value)) for value in (0, 1))
+        return _zeros.zero_set(self, element) is False
 
     def absolute(self, argument: Element) -> Element:
         """Return |argument|."""

@@ -39,7 +39,7 @@ def zero_set(ring: Ring, x: Element) -> Any:
     if not _others(ring, x):
         try:
             out = _common_zeros(ring, _coefficients(ring, x, signs), [_PATTERN_LIMIT])
-            if out is False or _is_generic(ring, x.numerator):
+            if _is_generic(ring, x.numerator):
                 return out
             # Coefficients that depend on atoms may vanish as well: an upper bound without them.
             rest = _coefficients(ring, x, signs, only_numbers=True)

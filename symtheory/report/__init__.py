@@ -7,4 +7,5 @@ from symtheory.report._picture import draw as draw
 from symtheory.report._picture import save as save
 from symtheory.report._text import experiment_lines as experiment_lines
 from symtheory.report._text import law_lines as law_lines
+from symtheory.report._text import mark as mark
 from symtheory.report._text import verdict_lines as verdict_lines

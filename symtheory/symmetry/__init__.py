@@ -14,7 +14,6 @@ from symtheory.symmetry._generator import read_generator as read_generator
 from symtheory.symmetry._reflection import Reflection as Reflection
 from symtheory.symmetry._reflections import reflections as reflections
 from symtheory.symmetry._reflections_found import FoundReflections as FoundReflections
-from symtheory.symmetry._search import search_symmetric as search_symmetric
 from symtheory.symmetry._symmetry import Affine as Affine
 from symtheory.symmetry._symmetry import Exponential as Exponential
 from symtheory.symmetry._verify import verify as verify

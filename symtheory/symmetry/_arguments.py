@@ -87,9 +87,12 @@ def exact_arguments(model: Model, symmetry: Exponential | None, symbols: Symbols
     ring = symbols.ring
     params, sample, constants = model.structure()
 
-    def symbolic(kind: str, node: Any, prefix: str = "") -> Any:
+    # Laws are independent, so the entries of those with a density have one given all the rest.
+    dense = {name for name, law in model.laws.items() if law.has_density}
+
+    def symbolic(kind: str, node: Any) -> Any:
         leaves = [
-            symbols.array(kind, f"{prefix}{name}", shapes.fixed(shape))
+            symbols.array(kind, name, shapes.fixed(shape), generic=name.split(".")[0] in dense)
             for name, shape in shapes.leaves(node)
         ]
         return jax.tree.unflatten(jax.tree.structure(node), leaves)

@@ -123,6 +123,7 @@ class _Count:
     def _enclosed_steps(self, fields: Fields) -> Iterator[None]:
         """The same for losses that have no residues: rigorous enclosures give the ranks."""
         yield self._raise_lower(fields, "diagonal")
+        yield self._raise_lower(fields, "translation")
         yield self._raise_lower(fields, "matrix")
         if self.momentum:
             raise UnreadableError("momentum is counted only for losses that are rational functions")
@@ -134,15 +135,13 @@ class _Count:
             if self.dimension - found < self.upper:
                 self.upper, self.level = self.dimension - found, level
             yield
-            if level == 0:
-                yield self._raise_lower(fields, "translation")
 
     def _raise_lower(self, fields: Fields, kind: str) -> None:
         if kind == "translation":
             self.shifts = proved_translations(fields)
-            self._drop_functions_of_shifts(fields)
         else:
             self.generators = proved_generators(fields, kind, self.momentum) or self.generators
+        self._drop_functions_of_shifts(fields)
         rows = self._differentials(fields)
         if rows:
             self.lower = max(self.lower, rank(np.stack(rows)))

@@ -37,7 +37,7 @@ class Moments:
             indices = []
             for column, shape in shapes.leaves(law.structure):
                 path = ".".join(part for part in (name, column) if part)
-                symbols.array("sample", path, shapes.fixed(shape))
+                symbols.array("sample", path, shapes.fixed(shape), generic=law.has_density)
                 indices += [
                     self.ring.names[text]
                     for text, label in symbols.of_kind("sample").items()

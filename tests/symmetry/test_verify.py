@@ -55,7 +55,8 @@ def assert_refuted(model, symmetry):
     )
     loss = lambda p: model.loss(p, sample, constants) if constants else model.loss(p, sample)
     found = jax.jvp(loss, (params,), (tangent,))[1]
-    assert found == pytest.approx(witness["derivative"], rel=1e-9)
+    # Floats lose digits where a tanh is saturated.
+    assert found == pytest.approx(witness["derivative"], rel=1e-9, abs=1e-8)
     assert found != 0
     assert verdict.residual == witness["derivative"]
     return verdict
