@@ -111,6 +111,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
         assert heavy not in loaded
 
 
+@pytest.mark.slow
 def test_run_on_a_users_file(user_file, tmp_path):
     done = in_a_process("run", f"{user_file}:model", "--json", "--fast", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -85,7 +85,8 @@ def _log(ring: Ring, x: Element) -> Element:
                     poly = poly / ring.generator(index).parts()[0] ** int(n)
         parts.append(poly)
     above, below = parts
-    if below is not None and manifest_sign(ring, below, strictly=False) == 1:  # log(n/d) = log(n) - log(d)
+    if below is not None and manifest_sign(ring, below, strictly=False) == 1:
+        # log(n/d) = log(n) - log(d)
         return out + _log(ring, Element(ring, above)) - _log(ring, Element(ring, below))
     rest = Element.fraction(ring, above, below)
     return out if rest.as_fmpq() == 1 else out + ring.kernel("log", rest)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from symtheory.readings._arrays import ArrayDomain, Scalar
 from symtheory.errors import UnreadableError
+from symtheory.readings._arrays import ArrayDomain, Scalar
 from symtheory.readings._element import Element, is_partial, level, total
 from symtheory.readings._indicators import manifest_sign
 from symtheory.readings._rationals import as_fraction

@@ -9,10 +9,18 @@ value of a function at an element and is one more indeterminate:
   cosh^2 - 1);
 * any other function (exp, log, tanh, ...), with no relation.
 
-Denominators are kept free of sign and root kernels. An element that is zero in this ring is zero
-as a function wherever that is defined; the converse may fail where kernels satisfy a relation the
-ring does not know, so a non-zero element proves nothing. Ties f = 0 of a comparison that are a
-null set are left out; ties on a whole activation pattern (a dead unit) are not.
+Denominators are kept free of sign and root kernels. What is assumed, exactly:
+
+* Numbers are real: single and double precision stand for the same number and nothing is rounded.
+* An element that is zero here is zero wherever everything it was computed from is defined, for all
+  values of the atomic symbols (`mark_atomic`) and almost all of the generic ones, which are the
+  others: these must have a joint density for every fixed value of the atomic symbols. Ties f = 0 of
+  a comparison are left out where they are such a null set; ties on a whole activation pattern (a
+  dead unit) or at an atom are not.
+* The converse may fail where kernels satisfy a relation the ring does not know, so a non-zero
+  element proves nothing.
+* The normal form forgets where a value was undefined (u/u is 1); elements carry along whether that
+  happened (`Element.partial`), and the domain of polynomials refuses to compare such values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Where an element vanishes: by activation pattern, exactly, or by a rigorous value at a point."""
+"""Where an element vanishes: by activation pattern, exactly, or by a rigorous value at a point.
+
+"Almost everywhere" always means: for all values of the atomic symbols, and for all values of the
+generic ones but a set of Lebesgue measure zero. An element is not said to be non-zero almost
+everywhere unless that follows from a polynomial with a number among its coefficients, or from
+analyticity on a connected set and one point; when in doubt the answer is "unknown".
+"""
 
 from __future__ import annotations
 

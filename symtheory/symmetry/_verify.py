@@ -10,9 +10,9 @@ from symtheory.readings import Deadline
 from symtheory.symmetry._arguments import exact_arguments as exact_arguments
 from symtheory.symmetry._generator import read_generator
 from symtheory.symmetry._proof import prove_by_degrees, prove_by_normal_form
-from symtheory.symmetry._reflection import Reflection, verify_reflection
 from symtheory.symmetry._refutation import refute
 from symtheory.symmetry._symmetry import Exponential
+from symtheory.symmetry.mirrors._reflection import Reflection, verify_reflection
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"

@@ -130,6 +130,7 @@ def test_discrete_fixed_point_of_a_wide_scale_invariant_layer():
     assert st.equivalence("continuous", fixed.continuous, estimate, margin).status == "refuted"
 
 
+@pytest.mark.slow
 def test_spread_of_the_gradient_norm_in_few_dimensions():
     """In 4 dimensions the spread shifts E|theta|^4; E[n]/E[1/n] stays at the discrete value."""
     model = load("scale-invariant").bound(d=4)
@@ -160,6 +161,7 @@ def test_spread_of_the_gradient_norm_in_few_dimensions():
     assert st.equivalence("E[n] = u E[1/n]", 0.0, defect, small).status == "supported"
 
 
+@pytest.mark.slow
 def test_momentum_is_plain_sgd_at_the_effective_rate():
     """Momentum .9 at eta and plain SGD at 10 eta: the same decay of the charge within 1 %."""
     model = load("scalar-factor").bound()
@@ -183,6 +185,7 @@ def test_momentum_is_plain_sgd_at_the_effective_rate():
     assert decays[1] > 0.05
 
 
+@pytest.mark.slow
 def test_experiment_finds_one_equilibrium_from_three_starts():
     example = load("two-layer-linear")
     model = example.bound()

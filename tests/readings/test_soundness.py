@@ -1,4 +1,4 @@
-"""Ways in which a reading could claim too much: each of these was once read as something it is not."""
+"""Ways in which a reading could claim too much; each was once read as something it is not."""
 
 import jax
 import jax.numpy as jnp

@@ -57,6 +57,7 @@ def transformer(tokens=8, width=96, heads=4, size=16, hidden=256, classes=20):
     return st.Model(loss, params, random=data, name="transformer")
 
 
+@pytest.mark.slow
 def test_perceptron():
     found = st.discover(perceptron([64, 220, 220, 220, 10]))
     assert found.model.dimension > 100_000
@@ -156,6 +157,7 @@ model = st.Model(loss, {"W": (3, 2), "U": (2, 3)}, random={"x": st.Normal(2), "y
 """
 
 
+@pytest.mark.slow
 def test_command_json(tmp_path):
     out = command(tmp_path, NET, "--json")
     assert out.returncode == 0, out.stderr
@@ -170,6 +172,7 @@ def test_command_json(tmp_path):
     assert data["schema_version"] == 1
 
 
+@pytest.mark.slow
 def test_command_text(tmp_path):
     out = command(tmp_path, NET)
     assert out.returncode == 0, out.stderr

@@ -1,0 +1,1 @@
+"""Counting the conservation laws of gradient flow, with a bound from either side."""

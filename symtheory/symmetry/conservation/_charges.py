@@ -1,0 +1,262 @@
+"""Linear generators found by structure (one matrix per axis of a leaf), and proved all at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symtheory.errors import UnreadableError
+from symtheory.readings import read
+from symtheory.symmetry._symmetry import Exponential
+from symtheory.symmetry._verify import verify
+from symtheory.symmetry.conservation._actions import UNIT, Actions, NotEquivariantError, acted
+from symtheory.symmetry.conservation._enclosed import float_gradients, float_null_vectors
+from symtheory.symmetry.conservation._fields import Fields, null_vectors
+from symtheory.symmetry.conservation._modular import MODULUS
+from symtheory.verdict import Status
+
+_LARGEST_NUMBER = 1000
+_LARGEST_SEARCH = 1500
+_LARGEST_VERIFIED = 60
+_SECONDS = 10.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AxisGenerator:
+    """theta -> A theta, acting on each axis of a leaf by one matrix.
+
+    Attributes:
+        parts: Integer matrices by (leaf number, axis); a scalar leaf has one axis of length 1.
+        antisymmetric: Whether all of them are antisymmetric (otherwise symmetric).
+    """
+
+    parts: dict[tuple[int, int], np.ndarray]
+    antisymmetric: bool = False
+
+    def tangent(self, leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return A theta for residues, leaf by leaf."""
+        out = []
+        for number, leaf in enumerate(leaves):
+            whole = leaf.reshape(leaf.shape or (1,))
+            total = np.zeros_like(whole)
+            for (owner, axis), part in self.parts.items():
+                if owner == number:
+                    moved = np.moveaxis(whole, axis, 0).reshape(len(part), -1)
+                    image = (part % MODULUS) @ moved % MODULUS
+                    rest = [s for i, s in enumerate(whole.shape) if i != axis]
+                    total = total + np.moveaxis(image.reshape(len(part), *rest), 0, axis)
+            out.append((total % MODULUS).reshape(leaf.shape))
+        return out
+
+
+def proved_generators(
+    fields: Fields, kind: str, antisymmetric: bool = False
+) -> list[AxisGenerator]:
+    """Return generators of the loss that act axis by axis, each one proved.
+
+    grad l(theta; z) . A theta = 0 is linear in the matrices: candidates are its solutions at
+    random points mod a prime; the loss is then read in the domain `Actions`.
+
+    Args:
+        fields: The gradient fields.
+        kind: "diagonal" matrices or any "matrix".
+        antisymmetric: Look for antisymmetric matrices instead of symmetric ones.
+    """
+    places = _unknowns(fields, kind, antisymmetric)
+    if not places or len(places) > _LARGEST_SEARCH:
+        return []
+    count = len(places) + 8
+    if fields.readable:
+        theta = fields.points.lanes(fields.points.params(count))
+        rows, decided = fields.gradients(theta, fields.points.samples(count))
+        leaves = [x.residue for x in theta]
+        equations = _equations(leaves, rows, places, antisymmetric) % MODULUS
+        candidates = [small_integers(v) for v in null_vectors(equations[decided])]
+    else:
+        leaves, rows = float_gradients(fields.model, count, fields.seed)
+        equations = _equations(leaves, rows, places, antisymmetric)
+        candidates = [nearby_integers(v) for v in float_null_vectors(equations)]
+    found = [
+        _generator(fields, places, numbers, antisymmetric)
+        for numbers in candidates
+        if numbers is not None and any(numbers)
+    ]
+    return _proved(fields, found)
+
+
+def _unknowns(fields: Fields, kind: str, antisymmetric: bool) -> list[tuple[int, int, int, int]]:
+    """Return (leaf, axis, i, j); a multiple of the leaf itself belongs to its first axis."""
+    out = []
+    for leaf, shape in enumerate(fields.points.shapes):
+        for axis, size in enumerate(shape or (1,)):
+            for i in range(size):
+                for j in range(i, size if kind == "matrix" else i + 1):
+                    if not (antisymmetric and i == j) and not (axis and i == j == 0):
+                        out.append((leaf, axis, i, j))
+    return out
+
+
+def _equations(
+    theta: Sequence[np.ndarray],
+    rows: np.ndarray,
+    places: Sequence[tuple[int, int, int, int]],
+    antisymmetric: bool,
+) -> np.ndarray:
+    """Return the coefficients of the unknown matrix entries in grad l . A theta."""
+    lanes = len(rows)
+    products: dict[tuple[int, int], np.ndarray] = {}
+    cuts = np.cumsum([math.prod(x.shape[1:]) for x in theta])[:-1]
+    for leaf, (x, slope) in enumerate(zip(theta, np.split(rows, cuts, axis=1), strict=True)):
+        shape = x.shape[1:] or (1,)
+        for axis, size in enumerate(shape):
+            left, right = (
+                np.moveaxis(part.reshape(lanes, *shape), axis + 1, 1).reshape(lanes, size, -1)
+                for part in (slope, x)
+            )
+            products[leaf, axis] = _matmul(left, np.swapaxes(right, 1, 2))
+    columns = []
+    for leaf, axis, i, j in places:
+        table = products[leaf, axis]
+        if i == j:
+            columns.append(table[:, i, i])
+        else:
+            columns.append(table[:, i, j] + (-1 if antisymmetric else 1) * table[:, j, i])
+    return np.stack(columns, axis=1)
+
+
+def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.dtype.kind == "f":
+        return a @ b
+    total = np.zeros((len(a), a.shape[1], b.shape[2]), dtype=np.int64)
+    for start in range(0, a.shape[2], 2**10):
+        total += a[:, :, start : start + 2**10] @ b[:, start : start + 2**10] % MODULUS
+    return total % MODULUS
+
+
+def _generator(
+    fields: Fields, places: Sequence[Any], numbers: Sequence[int], antisymmetric: bool
+) -> AxisGenerator:
+    parts: dict[tuple[int, int], np.ndarray] = {}
+    for (leaf, axis, i, j), number in zip(places, numbers, strict=True):
+        if number:
+            size = (fields.points.shapes[leaf] or (1,))[axis]
+            part = parts.setdefault((leaf, axis), np.zeros((size, size), dtype=np.int64))
+            part[i, j] = number
+            if i != j:
+                part[j, i] = -number if antisymmetric else number
+    for leaf, shape in enumerate(fields.points.shapes):
+        for axis in range(1, len(shape)):
+            _simplify(parts, (leaf, 0), (leaf, axis), shape)
+    return AxisGenerator(parts, antisymmetric)
+
+
+def _simplify(parts: dict[Any, np.ndarray], one: Any, other: Any, shape: Sequence[int]) -> None:
+    """Move a multiple of the identity from one axis of a leaf to another if that saves entries."""
+    if one not in parts:
+        return
+    first = parts[one]
+    second = parts.get(other, np.zeros((shape[other[1]],) * 2, dtype=np.int64))
+    values, counts = np.unique(np.diagonal(first), return_counts=True)
+    common = values[np.argmax(counts)]
+    moved = [first - common * np.eye(len(first), dtype=np.int64)]
+    moved.append(second + common * np.eye(len(second), dtype=np.int64))
+    if sum(map(np.count_nonzero, moved)) < np.count_nonzero(first) + np.count_nonzero(second):
+        parts[one], parts[other] = moved
+        for place in (one, other):
+            if not np.any(parts[place]):
+                del parts[place]
+
+
+def _proved(fields: Fields, found: list[AxisGenerator]) -> list[AxisGenerator]:
+    """Return those generators that pass through the loss, tried together and else one by one."""
+    if not found or _pass(fields, found):
+        return found
+    return [g for g in found if _pass(fields, [g]) or _verified(fields, g)]
+
+
+def _verified(fields: Fields, generator: AxisGenerator) -> bool:
+    """Prove one generator of a small model by `verify`."""
+    if fields.size > _LARGEST_VERIFIED:
+        return False
+
+    def action(params: Any) -> Any:
+        leaves, tree = jax.tree.flatten(params)
+        out = [0 * leaf for leaf in leaves]
+        for (leaf, axis), part in generator.parts.items():
+            whole = jnp.reshape(leaves[leaf], jnp.shape(leaves[leaf]) or (1,))
+            image = jnp.moveaxis(jnp.tensordot(part.astype(float), whole, (1, axis)), 0, axis)
+            out[leaf] = out[leaf] + jnp.reshape(image, jnp.shape(leaves[leaf]))
+        return jax.tree.unflatten(tree, out)
+
+    remaining = min(fields.deadline.remaining(), _SECONDS)
+    try:
+        verdict = verify(fields.model, Exponential(action), seconds=max(remaining, 0.1))
+    except UnreadableError:
+        return False
+    return verdict.status is Status.PROVED
+
+
+def _pass(fields: Fields, generators: list[AxisGenerator]) -> bool:
+    params, sample, constants = (jax.tree.leaves(node) for node in fields.structure)
+    count = len(generators)
+    domain = Actions(count)
+    arguments = []
+    for leaf, struct in enumerate(params):
+        axes: dict[int, np.ndarray] = {}
+        scale = np.zeros(count, dtype=np.int64)
+        for k, generator in enumerate(generators):
+            for (owner, axis), part in generator.parts.items():
+                if owner == leaf and struct.shape:
+                    stack = axes.setdefault(axis, np.zeros((count, *part.shape), dtype=np.int64))
+                    stack[k] = UNIT * part
+                elif owner == leaf:
+                    scale[k] = UNIT * part[0, 0]
+        arguments.append(acted(struct.shape, scale, axes))
+    arguments += [domain.invariant(struct.shape) for struct in (*sample, *constants)]
+    try:
+        [out] = read(fields.loss, domain, arguments, fields.deadline)
+    except (NotEquivariantError, UnreadableError):
+        return False
+    return bool(domain.lift(out).is_invariant)
+
+
+def small_integers(vector: np.ndarray) -> list[int] | None:
+    """Return the multiple of a vector of residues that is a vector of small integers, or None."""
+    centred = np.where(vector > MODULUS // 2, vector - MODULUS, vector)
+    if np.max(np.abs(centred), initial=0) <= _LARGEST_NUMBER:
+        return centred.tolist()
+    fractions = []
+    for item in vector:
+        number = small_fraction(int(item))
+        if number is None:
+            return None
+        fractions.append(number)
+    common = math.lcm(*(x.denominator for x in fractions))
+    if common > _LARGEST_NUMBER:
+        return None
+    return [int(x * common) for x in fractions]
+
+
+def nearby_integers(vector: np.ndarray) -> list[int] | None:
+    """Return the multiple of a vector of floats that is a vector of small integers, or None."""
+    fractions = [Fraction(float(x)).limit_denominator(24) for x in vector]
+    if any(abs(float(x) - y) > 1e-7 for x, y in zip(fractions, vector, strict=True)):
+        return None
+    common = math.lcm(*(x.denominator for x in fractions))
+    return [int(x * common) for x in fractions] if common <= _LARGEST_NUMBER else None
+
+
+def small_fraction(number: int) -> Fraction | None:
+    """Return the fraction with small numerator and denominator that has this residue, or None."""
+    a, b, low, high = MODULUS, number % MODULUS, 0, 1
+    while b > _LARGEST_NUMBER:
+        quotient = a // b
+        a, b, low, high = b, a - quotient * b, high, low - quotient * high
+    return None if abs(high) > _LARGEST_NUMBER or not high else Fraction(b, high)

@@ -1,0 +1,164 @@
+"""Ranks and candidates for losses with tanh, exp, sqrt and the like, which have no residues."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flint import arb
+from jax.extend.core import ClosedJaxpr
+
+from symtheory import shapes
+from symtheory.data import random_rational
+from symtheory.exact import rational_array
+from symtheory.model import Model
+from symtheory.readings import Balls, Deadline, UndecidedError, ball, precision, read, trace
+from symtheory.symmetry.conservation._fields import nested_bracket
+
+_BITS = 200
+_GAP = 1e-9
+
+
+class EnclosedFields:
+    """Gradient fields and brackets at one rational point, in rigorous enclosures.
+
+    Args:
+        model: A model with all sizes bound.
+        seed: Seed of the points.
+        deadline: A time limit.
+    """
+
+    def __init__(self, model: Model, seed: int, deadline: Deadline) -> None:
+        self.model, self.deadline = model, deadline
+        self.structure = model.structure()
+        self._random = random.Random(seed)
+        self.theta = self._params()
+        self._traced: dict[int, ClosedJaxpr] = {}
+        self.rows: list[list[arb]] = []
+
+    def _params(self) -> list[np.ndarray]:
+        return [self._array(shapes.fixed(shape)) for shape in self.model.leaves.values()]
+
+    def _array(self, shape: tuple[int, ...]) -> np.ndarray:
+        out = np.empty(shape, dtype=object)
+        for index in np.ndindex(shape):
+            out[index] = random_rational(self._random)
+        return out
+
+    def _sample(self) -> list[np.ndarray]:
+        laws = {name: law.exact_draw(self._random) for name, law in self.model.laws.items()}
+        tree = laws[""] if list(laws) == [""] else laws
+        return [np.asarray(leaf, dtype=object) for leaf in jax.tree.leaves(tree)]
+
+    def _constants(self) -> list[np.ndarray]:
+        return [
+            rational_array(self.model.values[name])
+            if name in self.model.values
+            else self._array(shapes.fixed(shape))
+            for name, shape in sorted(self.model.constants.items())
+        ]
+
+    def extend(self, level: int, count: int) -> None:
+        """Add the enclosures of `count` random nested brackets of one depth."""
+        if level not in self._traced:
+            params, sample, constants = self.structure
+
+            def function(p: Any, zs: Any, c: Any) -> Any:
+                slope = lambda x, z: jax.grad(lambda q: self.model.evaluate(q, z, c))(x)
+                return nested_bracket(slope, level)(p, zs)
+
+            self._traced[level], _ = trace(function, params, [sample] * (level + 1), constants)
+        domain, constants = Balls(), self._constants()
+        for _ in range(count):
+            samples = [leaf for _ in range(level + 1) for leaf in self._sample()]
+            inputs = [_balls(array) for array in [*self.theta, *samples, *constants]]
+            try:
+                with precision(_BITS):
+                    out = read(self._traced[level], domain, inputs, self.deadline)
+            except UndecidedError:
+                continue
+            parts = [domain.lift(np.asarray(x)).reshape(-1) for x in out]
+            row = [arb(x) for part in parts for x in part]
+            if all(x.is_finite() for x in row):
+                self.rows.append(row)
+
+    def rank(self) -> int:
+        """Return a rigorous lower bound on the rank of the rows."""
+        with precision(_BITS):
+            return certain_rank(self.rows, self.deadline)
+
+
+def certain_rank(rows: Sequence[Sequence[arb]], deadline: Deadline) -> int:
+    """Return how many pivots of an elimination certainly differ from zero.
+
+    >>> certain_rank([[arb(1), arb(2)], [arb(2), arb(4)]], Deadline(None))
+    1
+    """
+    table = [list(row) for row in rows]
+    found = 0
+    while table:
+        deadline.check()
+        size = [[float(abs(x).lower()) for x in row] for row in table]
+        i, j = np.unravel_index(int(np.argmax(size)), np.shape(size))
+        if not size[i][j] > 0:
+            break
+        pivot = table.pop(int(i))
+        found += 1
+        table = [
+            [row[k] - row[j] / pivot[j] * pivot[k] for k in range(len(row)) if k != j]
+            for row in table
+        ]
+        if not (table and table[0]):
+            break
+    return found
+
+
+def _balls(array: np.ndarray) -> np.ndarray:
+    out = np.empty(array.shape, dtype=object)
+    for index, item in np.ndenumerate(array):
+        out[index] = ball(item)
+    return out
+
+
+def float_gradients(model: Model, count: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return random parameters and per-sample gradients in double precision, for candidates."""
+    rng = np.random.default_rng(seed)
+    with jax.enable_x64(True):
+        params, sample, constants = model.structure(np.float64)
+        draw = lambda struct, lanes: rng.normal(size=(*lanes, *struct.shape))
+        theta = jax.tree.map(lambda s: draw(s, (count,)), params)
+        values = {
+            name: np.asarray(model.values[name], dtype=float)
+            if name in model.values
+            else draw(struct, ())
+            for name, struct in constants.items()
+        }
+        if model.unbound:
+            z = jax.tree.map(lambda s: draw(s, (count,)), sample)
+        else:
+            z = model.sample(jax.random.key(seed), (count,), np.float64)
+        slope = jax.vmap(jax.grad(lambda p, z: model.evaluate(p, z, values)))
+        rows = jax.tree.leaves(jax.jit(slope)(theta, z))
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(theta)]
+    return leaves, np.concatenate([np.asarray(x).reshape(count, -1) for x in rows], axis=1)
+
+
+def float_null_vectors(rows: np.ndarray) -> np.ndarray:
+    """Return a reduced basis of the numerical null space, one vector in each row."""
+    rows = rows[np.all(np.isfinite(rows), axis=1)]
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+    _, values, vectors = np.linalg.svd(rows)
+    out = vectors[int(np.sum(values > _GAP * max(values[0], 1e-300))) :]
+    free = list(range(out.shape[1]))
+    for k in range(len(out)):  # largest entry as the next pivot
+        block = np.abs(out[k:][:, free])
+        row, column = np.unravel_index(int(np.argmax(block)), block.shape)
+        pivot = free.pop(int(column))
+        out[[k, k + row]] = out[[k + row, k]]
+        out[k] /= out[k, pivot]
+        others = np.arange(len(out)) != k
+        out[others] -= np.outer(out[others, pivot], out[k])
+    return out

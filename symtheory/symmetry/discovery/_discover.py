@@ -1,0 +1,274 @@
+"""Find all linear and affine symmetries of a loss, and prove that there are no others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from symtheory.errors import BudgetError, UnreadableError
+from symtheory.model import Model
+from symtheory.readings import Deadline
+from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
+from symtheory.symmetry.discovery._checks import check
+from symtheory.symmetry.discovery._grading import weights
+from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
+from symtheory.symmetry.discovery._proof import Field, Prover
+from symtheory.symmetry.discovery._result import Discovery, Found, Group, describe, layout_of
+from symtheory.symmetry.discovery._structure import structure, symmetric_part
+from symtheory.verdict import Status, Verdict
+
+_LARGEST = 400
+"""Parameters up to which all d x d matrices are searched."""
+_POINTS = 600
+_CLEAR = 1e3
+"""Smallest ratio of singular values that counts as a gap."""
+_WEAKEST = 1e-9
+"""Relative singular values below this are neither zero nor not."""
+
+_ONE = Fraction(1)
+_ORDER = [Status.REFUTED, Status.INCONCLUSIVE, Status.SUPPORTED, Status.PROVED]
+
+Progress = Callable[[str, int, int], None]
+
+
+def discover(
+    model: Model,
+    *,
+    seconds: float | None = 60.0,
+    seed: int = 0,
+    max_memory: float | None = None,
+    progress: Progress | None = None,
+) -> Discovery:
+    """Find all A, b with grad l(theta; z) . (A theta + b) = 0 for all theta and all z of the law.
+
+    The equations at random points are linear in (A, b). Where the loss is rational, piecewise or
+    not, they are read mod a prime: their rank bounds the number of generators from above, without
+    condition. Other losses are enclosed rigorously and the rank is certified from the bounds. Every
+    null vector is made rational and proved by degrees of homogeneity or in normal form: a bound
+    from below. When both meet, `completeness` is proved.
+
+    Models of more than 400 parameters (or where the equations do not separate) are searched for
+    scalings of leaves and units and for linear actions along matching axes of pairs of leaves.
+
+    Args:
+        model: A model with all sizes bound.
+        seconds: Time limit; when it is reached the status is `inconclusive`.
+        seed: Seed of the random points.
+        max_memory: Limit in GiB on what the search may need.
+        progress: Called with (stage, done, total) as the search goes on.
+
+    Raises:
+        InputError: The model has no parameters, a size is not bound, the loss draws random
+            numbers itself, or the search needs more than `max_memory`.
+
+    Source: arXiv 2402.07193, exponential symmetries; arXiv 2307.00144, section on counting.
+
+    >>> from symtheory.data import Normal
+    >>> model = Model(lambda p, z: (p["u"] * p["w"] - z["y"]) ** 2, {"u": (), "w": ()},
+    ...               random={"y": Normal(())})
+    >>> found = discover(model)
+    >>> found.total, str(found.status), found.generators[0].name
+    (1, 'proved', 'rescaling of u against w')
+    """
+    started = time.monotonic()
+    deadline = Deadline(seconds)
+    report = progress or (lambda stage, done, total: None)
+    report("trace the loss", 0, 0)
+    prover = Prover(model, deadline)
+    check(model, prover.loss)
+    if model.dimension <= _LARGEST:
+        found = _everything(model, prover, deadline, seed, report, started)
+        if found is not None:
+            return found
+    from symtheory.symmetry.discovery._large import discover_large
+
+    return discover_large(model, prover, deadline, seed, max_memory, report, started)
+
+
+def _everything(
+    model: Model, prover: Prover, deadline: Deadline, seed: int, report: Progress, started: float
+) -> Discovery | None:
+    """Search all matrices; None where that is too large."""
+    rng = np.random.default_rng(seed)
+    try:
+        report("evaluate at random points", 0, 0)
+        sampler, points, certified = _first_points(model, prover, rng, deadline)
+        if not len(points):
+            return _undecided(model, "no random point could be evaluated", started)
+        report("find scalings that separate the equations", 0, 0)
+        grades = weights(points, sampler.free, prover, rng)
+        live = _live(points)
+        blocks = split(grades, live)
+        largest = int(np.max(blocks.sizes, initial=0))
+        if largest > LARGEST_BLOCK:
+            return None
+        while len(points) < largest + largest // 8 + 24:
+            deadline.check()
+            new = sampler.draw()
+            points = points.join(new)
+            if not len(new):
+                return _undecided(model, "random points could not be evaluated", started)
+            report("evaluate at random points", len(points), largest)
+            if np.any(_live(points) & ~live):
+                live = _live(points)
+                blocks = split(grades, live)
+        report("solve for the generators", 0, 0)
+        space = solve(points, blocks)
+        deadline.check()
+        report("prove the generators", 0, 0)
+        evidence = _evidence(points, space, certified)
+        verdicts = prover.verdicts(space.fields, evidence)
+        trivial = _trivial(model, prover, live, evidence)
+    except BudgetError as error:
+        return _undecided(model, str(error), started)
+    report("structure of what was found", 0, 0)
+    return _assemble(model, space, blocks, points, verdicts, trivial, certified, started)
+
+
+def _first_points(
+    model: Model, prover: Prover, rng: np.random.Generator, deadline: Deadline
+) -> tuple[Any, Points, bool]:
+    count = min(max(model.dimension + 40, 64), _POINTS)
+    try:
+        sampler = Sampler(model, prover.value, count, rng, deadline)
+        return sampler, sampler.draw(), True
+    except UnreadableError:
+        floats = FloatSampler(model, count, rng)
+        return floats, floats.draw(), False
+
+
+def _live(points: Points) -> np.ndarray:
+    """Tell which parameters the loss certainly depends on."""
+    if points.gradient.residues is not None:
+        return np.any(points.gradient.residues != 0, axis=0)
+    return np.any(np.abs(points.gradient.values) > points.gradient.errors, axis=0)
+
+
+def _evidence(points: Points, space: NullSpace, certified: bool) -> str:
+    if points.gradient.residues is not None:
+        return f"the equations hold at {len(points)} random points mod 2^31 - 1"
+    kind = "enclosed" if certified else "in floats"
+    return (
+        f"the equations at {len(points)} random points, {kind}: relative singular values "
+        f"{space.kept:.1e} kept, {space.dropped:.1e} dropped"
+    )
+
+
+def _trivial(model: Model, prover: Prover, live: np.ndarray, evidence: str) -> dict[str, Verdict]:
+    """Return leaves with entries on which the loss does not depend, each with its verdict."""
+    out: dict[str, Verdict] = {}
+    layout = layout_of(model)
+    for name, shape in layout.shapes.items():
+        start, size = layout.starts[name], int(np.prod(shape, dtype=int))
+        dead = [i for i in range(start, start + size) if not live[i]]
+        if not dead:
+            continue
+        whole = len(dead) == size
+        label = name if whole else f"{name} ({len(dead)} of {size} entries)"
+        how = prover.vanishes([Field({}, {i: _ONE}) for i in dead])
+        out[label] = Verdict(
+            Status.PROVED if how else Status.SUPPORTED,
+            f"the loss does not depend on {label}: trivially symmetric there",
+            how=how or evidence,
+        )
+    return out
+
+
+def _assemble(
+    model: Model, space: NullSpace, blocks: Blocks, points: Points, verdicts: Sequence[Verdict],
+    trivial: dict[str, Verdict], certified: bool, started: float,
+) -> Discovery:  # fmt: skip
+    linear = [(f, v) for f, v in zip(space.fields, verdicts, strict=True) if not f.shift]
+    affine = [(f, v) for f, v in zip(space.fields, verdicts, strict=True) if f.shift]
+    algebra = structure([field for field, _ in linear])
+    exact = points.gradient.residues is not None
+    proved = [sum(v.status == Status.PROVED for _, v in part) for part in (linear, affine)]
+    upper = (space.upper_linear, space.upper) if certified else (None, None)
+    meets = (
+        certified
+        and proved[0] == space.upper_linear
+        and sum(proved) == space.upper
+        and all(v.status == Status.PROVED for v in trivial.values())
+    )
+    ratio = space.kept / max(space.dropped, 1e-17)
+    clear = exact or (ratio >= _CLEAR and space.kept >= _WEAKEST)
+    bound = (
+        f"rank mod 2^31 - 1 of {len(points)} equations"
+        if exact
+        else f"rank of {len(points)} enclosed equations"
+        if certified
+        else f"singular values of {len(points)} equations in floats"
+    )
+    counts = f"{len(linear)} linear and {len(affine)} further affine generators"
+    if meets:
+        status, how = (
+            Status.PROVED,
+            f"{bound} = {space.unknowns - space.upper}, of {space.unknowns} unknowns",
+        )
+    elif space.lost or not clear:
+        status = Status.INCONCLUSIVE
+        how = f"no clear gap in the {bound} ({space.kept:.1e} kept, {space.dropped:.1e} dropped)"
+        if space.lost and clear:
+            how = f"{space.lost} null vectors of the {bound} are not simple rational ones"
+    else:
+        status, how = Status.SUPPORTED, f"{bound}; {sum(proved)} of {len(space.fields)} proved"
+    if not clear:  # nothing found without a gap is reported as a generator
+        linear, affine, algebra = [], [], structure([])
+    completeness = Verdict(
+        status,
+        f"the loss of {model.name} has {counts} and no others",
+        how=how,
+        measured={"proved": sum(proved), "upper_bound": upper[1]},
+        reference="arXiv 2402.07193, exponential symmetry",
+    )
+    generators = describe(model, [f for f, _ in linear], [v for _, v in linear])
+    translations = describe(model, [f for f, _ in affine], [v for _, v in affine])
+    return Discovery(
+        model=model,
+        generators=generators,
+        translations=translations,
+        groups=groups([*generators, *translations]),
+        total=len(linear),
+        symmetric=len(algebra.symmetric),
+        affine=len(linear) + len(affine),
+        completeness=completeness,
+        scope=f"all {model.dimension} x {model.dimension} matrices A and vectors b, "
+        f"in {space.blocks} blocks of up to {space.largest} unknowns",
+        gap={"kept": space.kept, "dropped": space.dropped, "exact": exact, "certified": certified},
+        trivial=trivial,
+        structure=algebra,
+        seconds=time.monotonic() - started,
+    )
+
+
+def groups(found: Sequence[Found]) -> tuple[Group, ...]:
+    """Return generators counted by family."""
+    out = []
+    for name in dict.fromkeys(item.name for item in found):
+        members = [item for item in found if item.name == name]
+        fields = [Field(dict(item.matrix)) for item in members if not item.shift]
+        symmetric = len(symmetric_part(fields))
+        leaves = dict.fromkeys(leaf for item in members for leaf in item.leaves)
+        worst = min((item.verdict.status for item in members), key=_ORDER.index)
+        proved = [item for item in members if item.verdict.status == Status.PROVED]
+        how = "; ".join(dict.fromkeys(item.verdict.how for item in members))
+        moved = any(item.shift for item in members)
+        out.append(
+            Group(name, len(members), symmetric, tuple(leaves), worst, how, len(proved), moved)
+        )
+    return tuple(out)
+
+
+def _undecided(model: Model, why: str, started: float) -> Discovery:
+    """Return what is known when the search did not finish: nothing."""
+    verdict = Verdict(
+        Status.INCONCLUSIVE, f"the generators of the loss of {model.name} are known", how=why
+    )
+    return Discovery(
+        model, (), (), (), 0, 0, 0, verdict, "the search did not finish", {}, {}, None,
+        time.monotonic() - started,
+    )  # fmt: skip

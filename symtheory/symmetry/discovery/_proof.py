@@ -1,0 +1,313 @@
+"""Prove many generators at once: the loss is traced once, and read with tangents put in by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Var
+
+from symtheory import shapes
+from symtheory.data import Empirical
+from symtheory.errors import BudgetError, UnreadableError
+from symtheory.exact import rational_array
+from symtheory.model import Model
+from symtheory.readings import (
+    HALVINGS,
+    Deadline,
+    Degrees,
+    LieDerivative,
+    NotHomogeneousError,
+    Polynomials,
+    Ring,
+    Symbols,
+    read,
+    scaled,
+    trace,
+)
+from symtheory.symmetry._arguments import exact_arguments
+from symtheory.symmetry.discovery._checks import integer_inputs, is_continuous, is_smooth
+from symtheory.symmetry.discovery._plain import plain
+from symtheory.verdict import Status, Verdict
+
+_REFERENCE = "arXiv 2402.07193, exponential symmetry"
+_LARGEST_DEGREE = 2**40
+_MOST_ROWS = 64
+_LARGEST_FORM = 400
+"""Parameters up to which expanding the loss in normal form is tried."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A linear or affine vector field A theta + b on the flattened parameters, sparse and exact.
+
+    Attributes:
+        matrix: Entries of A that are not zero, by (row, column).
+        shift: Entries of b that are not zero, by row.
+    """
+
+    matrix: dict[tuple[int, int], Fraction]
+    shift: dict[int, Fraction] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether A is diagonal and b is zero."""
+        return not self.shift and all(i == j for i, j in self.matrix)
+
+    @property
+    def rows(self) -> set[int]:
+        """Parameters that move."""
+        return {i for i, _ in self.matrix} | set(self.shift)
+
+
+class Prover:
+    """Proves invariance of one model's loss; every method is sound, none is complete.
+
+    Args:
+        model: A model with all sizes bound.
+        deadline: A time limit; a proof that does not finish in time is none.
+    """
+
+    def __init__(self, model: Model, deadline: Deadline) -> None:
+        self._model, self._deadline = model, deadline
+        params, sample, constants = model.structure()
+        known = {n: v for n, v in model.values.items() if n in model.constants}
+        open_constants = {n: s for n, s in constants.items() if n not in known}
+        self.structures = (params, sample, open_constants)
+        self._value = lambda p, z, c: model.evaluate(p, z, {**known, **c})
+        self._shapes = [tuple(s.shape) for s in jax.tree.leaves(params)]
+        self.dimension = sum(math.prod(shape) for shape in self._shapes)
+
+    @functools.cached_property
+    def loss(self) -> ClosedJaxpr:
+        """The loss of parameters, sample and open constants, traced."""
+        return _pruned(trace(self._value, *self.structures)[0])
+
+    @functools.cached_property
+    def value(self) -> Callable[[Any, Any, Any], Any]:
+        """The loss of parameters, sample and open constants, with the derivative of its value."""
+        return self._value if is_smooth(self.loss) else plain(self.loss)
+
+    @functools.cached_property
+    def _derivative(self) -> Any:
+        def derivative(p: Any, t: Any, z: Any, c: Any) -> Any:
+            return jax.jvp(lambda q: self.value(q, z, c), (p,), (t,))[1]
+
+        params, sample, constants = self.structures
+        return _pruned(trace(derivative, params, params, sample, constants)[0])
+
+    # --- degrees of homogeneity ---
+
+    def scales(self, mu: np.ndarray, nu: np.ndarray | None = None) -> bool:
+        """Prove that the loss is homogeneous, of any degree, for integer weights.
+
+        Args:
+            mu: Weights of the parameters.
+            nu: Weights of the flattened sample and open constants (0 if omitted).
+        """
+        return self._degree(mu, nu) is not None
+
+    def invariant(self, rates: Sequence[Fraction] | np.ndarray) -> bool:
+        """Prove that the loss does not change under theta_i -> exp(rate_i t) theta_i."""
+        common = math.lcm(*(Fraction(rate).denominator for rate in set(rates)))
+        return self._degree(np.array([int(rate * common) for rate in rates], dtype=np.int64)) == 0
+
+    def _degree(self, mu: np.ndarray, nu: np.ndarray | None = None) -> int | None:
+        mu = np.asarray(mu, dtype=np.int64)
+        if np.max(np.abs(mu), initial=0) > _LARGEST_DEGREE // HALVINGS:
+            return None
+        rest = jax.tree.leaves(self.structures[1:])
+        count = sum(math.prod(s.shape) for s in rest)
+        nu = np.zeros(count, dtype=np.int64) if nu is None else nu
+        shapes = [*self._shapes, *(tuple(s.shape) for s in rest)]
+        flat = np.concatenate([mu, nu]) * HALVINGS
+        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        pieces = np.split(flat, ends)
+        inputs = [scaled(x.reshape(shape)) for x, shape in zip(pieces, shapes, strict=True)]
+        try:
+            [out] = read(self.loss, Degrees(), inputs, self._deadline)
+        except (NotHomogeneousError, UnreadableError):
+            return None
+        return 0 if out.is_invariant else int(out.degrees[()])
+
+    # --- normal form ---
+
+    def vanishes(self, fields: Sequence[Field]) -> str | None:
+        """Prove that the derivative along every one of the fields is zero; say how, or None.
+
+        The fields become one family with a symbol each: linear in the symbols, so one normal form
+        decides all. If it is not zero for every sample, or cannot be read with samples as symbols,
+        and the law is a small data set, it is read row by row.
+        """
+        if self.dimension > _LARGEST_FORM:
+            return None
+        how = self._normal_form(fields, None)
+        if how is not None or self._rows is None:
+            return how
+        texts = [self._normal_form(fields, row) for row in range(self._rows)]
+        return None if None in texts else f"at each of the {self._rows} rows of the data {texts[0]}"
+
+    @functools.cached_property
+    def _labels(self) -> set[str]:
+        """Names of sample arrays that are only ever converted to integers."""
+        first = len(jax.tree.leaves(self.structures[0]))
+        names = [name for name, _ in shapes.leaves(self.structures[1])]
+        wanted = integer_inputs(self.loss)
+        return {name for k, name in enumerate(names, first) if k in wanted}
+
+    @functools.cached_property
+    def _rows(self) -> int | None:
+        laws = list(self._model.laws.values())
+        data = [law for law in laws if isinstance(law, Empirical)]
+        return data[0].rows if len(data) == 1 and data[0].rows <= _MOST_ROWS else None
+
+    def _normal_form(self, fields: Sequence[Field], row: int | None) -> str | None:
+        ring = Ring(deadline=self._deadline)
+        symbols = Symbols(ring)
+        theta_tree, sample, constants = exact_arguments(self._model, None, symbols)
+        if row is not None:
+            sample = _at_row(self._model, sample, ring, row, self._labels)
+        constants = {n: constants[n] for n in self.structures[2]}
+        leaves = jax.tree.leaves(theta_tree)
+        moved = _tangents(fields, leaves, symbols)
+        inputs = [*leaves, *moved, *jax.tree.leaves(sample), *jax.tree.leaves(constants)]
+        try:
+            [out] = read(self._derivative, Polynomials(ring), inputs, self._deadline)
+        except (UnreadableError, BudgetError):
+            return None
+        if not ring.coerce(out[()]).is_zero():
+            return None
+        if not is_smooth(self.loss):
+            values = [*leaves, *jax.tree.leaves(sample), *jax.tree.leaves(constants)]
+            if not self._value_is_constant(ring, symbols, moved, values):
+                return None
+        kernels = sorted({kernel.function for kernel in ring.kernels.values()})
+        where = "Q(theta, z)" + (f"[{', '.join(kernels)}]" if kernels else "")
+        return f"the normal form of the derivative in {where} is 0"
+
+    def _value_is_constant(
+        self, ring: Ring, symbols: Symbols, moved: list[Any], inputs: list[Any]
+    ) -> bool:
+        """Prove the same for the loss's own value, which stopped derivatives do not change.
+
+        A loss made of continuous functions cannot jump; of another one it must be shown.
+        """
+        speeds = [x for leaf in moved for x in leaf.reshape(-1)]
+        texts = symbols.of_kind("param")
+        along = LieDerivative(ring, {ring.names[t]: x for t, x in zip(texts, speeds, strict=True)})
+        try:
+            [out] = read(self.loss, Polynomials(ring), inputs, self._deadline)
+            value = ring.coerce(out[()])
+            if not along(value).is_zero():
+                return False
+            return is_continuous(self.loss, len(self._shapes)) or along.obstruction(value) is None
+        except (UnreadableError, BudgetError):
+            return False
+
+    # --- both ---
+
+    def verdicts(self, fields: Sequence[Field], evidence: str) -> list[Verdict]:
+        """Return one verdict per field: proved, or supported by the evidence it was found on."""
+        how: list[str] = [self._by_degrees(field) for field in fields]
+        rest = [k for k, text in enumerate(how) if not text]
+        if rest:
+            together = self._family([fields[k] for k in rest])
+            for k, text in zip(rest, together, strict=True):
+                how[k] = text
+        return [_verdict(text, evidence) for text in how]
+
+    def _by_degrees(self, field: Field) -> str:
+        if not field.is_diagonal:
+            return ""
+        rates = [Fraction(0)] * self.dimension
+        for (i, _), value in field.matrix.items():
+            rates[i] = value
+        try:
+            if self.invariant(rates):
+                return "every intermediate value is homogeneous, the loss of degree 0"
+        except BudgetError:
+            pass
+        return ""
+
+    def _family(self, fields: list[Field]) -> list[str]:
+        """Prove as many as possible, halving a family that does not go through as a whole."""
+        text = self.vanishes(fields)
+        if text is not None:
+            return [text] * len(fields)
+        if len(fields) == 1 or self._deadline.remaining() < 0 or self.dimension > _LARGEST_FORM:
+            return [""] * len(fields)
+        half = len(fields) // 2
+        return [*self._family(fields[:half]), *self._family(fields[half:])]
+
+
+def _verdict(how: str, evidence: str) -> Verdict:
+    claim = "grad l(theta; z) . (A theta + b) = 0 for all theta and z"
+    if how:
+        return Verdict(Status.PROVED, claim, how=how, residual=0, reference=_REFERENCE)
+    return Verdict(
+        Status.SUPPORTED, claim, how=evidence + "; no exact proof went through",
+        reference=_REFERENCE,
+    )  # fmt: skip
+
+
+def _pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """Leave out what the result does not need, such as the value beside its derivative."""
+    needed = {x for x in closed.jaxpr.outvars if isinstance(x, Var)}
+    kept = []
+    for equation in reversed(closed.jaxpr.eqns):
+        if needed.intersection(equation.outvars):
+            kept.append(equation)
+            needed.update(x for x in equation.invars if isinstance(x, Var))
+    return ClosedJaxpr(closed.jaxpr.replace(eqns=kept[::-1]), closed.consts)
+
+
+def _tangents(fields: Sequence[Field], leaves: list[Any], symbols: Symbols) -> list[Any]:
+    """Return sum_k a_k (A_k theta + b_k), leaf by leaf, with a symbol a_k per field."""
+    ring = symbols.ring
+    theta = [x for leaf in leaves for x in leaf.reshape(-1)]
+    members = symbols.array("family", "a", (len(fields),))
+    tangent = [ring.constant(0) for _ in theta]
+    for a, field in zip(members, fields, strict=True):
+        for (i, j), value in field.matrix.items():
+            tangent[i] = tangent[i] + a * ring.constant(value) * theta[j]
+        for i, value in field.shift.items():
+            tangent[i] = tangent[i] + a * ring.constant(value)
+    out, start = [], 0
+    for leaf in leaves:
+        piece = np.empty(leaf.size, dtype=object)
+        piece[:] = tangent[start : start + leaf.size]
+        out.append(piece.reshape(leaf.shape))
+        start += leaf.size
+    return out
+
+
+def _at_row(model: Model, sample: Any, ring: Ring, row: int, labels: set[str]) -> Any:
+    """Return the sample with the data set's columns at one row; labels as integers."""
+
+    def column(name: str, values: np.ndarray) -> np.ndarray:
+        if name in labels and np.all(values[row] == np.rint(values[row])):
+            return np.asarray(values[row]).astype(np.int64)
+        return _constants(rational_array(values[row]), ring)
+
+    out = dict(sample)
+    for name, law in model.laws.items():
+        if isinstance(law, Empirical):
+            prefix = f"{name}." if name else ""
+            columns = {k: column(prefix + k, v) for k, v in law.columns.items()}
+            if not name:
+                return columns
+            out[name] = columns
+    return out
+
+
+def _constants(array: np.ndarray, ring: Ring) -> np.ndarray:
+    out = np.empty(array.shape, dtype=object)
+    for index, value in np.ndenumerate(array):
+        out[index] = ring.constant(value)
+    return out

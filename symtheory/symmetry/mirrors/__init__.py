@@ -1,0 +1,1 @@
+"""Reflections and permutations of the parameters, and where a loss has them."""

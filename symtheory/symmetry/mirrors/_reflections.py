@@ -1,0 +1,289 @@
+"""Find the reflections of a loss: flips and swaps of hidden units, and those in rotations."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from symtheory.errors import BudgetError, UnreadableError
+from symtheory.model import Model
+from symtheory.readings import Deadline, read, trace
+from symtheory.symmetry.conservation import _actions
+from symtheory.symmetry.mirrors import _turns
+from symtheory.symmetry.mirrors._reflection import Reflection, verify_reflection
+from symtheory.symmetry.mirrors._reflections_found import FoundReflections, flip_of, on_axis
+from symtheory.symmetry.mirrors._units import Axis, Probe, rank_of, unit_axes
+from symtheory.verdict import Status, Verdict
+
+_REFERENCE = "arXiv 2408.15495, reflection symmetry"
+_SAME = 1e-9
+_SINGLE = 12
+_EXCHANGED = 12
+_SMALL = 64
+
+
+def reflections(
+    model: Model, *, seconds: float | None = 60.0, seed: int = 0
+) -> tuple[FoundReflections, ...]:
+    """Find reflections theta -> theta - 2 P theta that leave the loss of every sample unchanged.
+
+    Axes of the leaves that index the same hidden units are found from gradients. Swaps of two
+    units, flips of the signs of one and reflections along any direction of the units are then
+    tried, and exchanges of two leaves. A candidate is proved at any size by following the signed
+    permutation (or rotation) through the loss, else by `verify`; what only survives random points
+    in double precision is `supported`, and what does not survive them is left out.
+
+    Args:
+        model: A model with all sizes bound.
+        seconds: Time limit; what was found before it is returned.
+        seed: Seed of the random points.
+
+    Raises:
+        InputError: A size is not bound.
+
+    Source: arXiv 2408.15495, definition of the reflection symmetry and its examples.
+
+    >>> from symtheory.data import Normal
+    >>> model = Model(lambda p, z: (p["u"] @ jnp.tanh(p["W"] @ z["x"]) - z["y"]) ** 2,
+    ...               {"u": 3, "W": (3, 2)}, random={"x": Normal(2), "y": Normal(())})
+    >>> [(r.kind, r.count, r.rank, str(r.verdict.status)) for r in reflections(model)]
+    [('swap', 3, 3, 'proved'), ('flip', 3, 3, 'proved')]
+    """
+    search = _Search(model, seed, Deadline(seconds))
+    with contextlib.suppress(BudgetError):
+        search.run()
+    return tuple(search.found)
+
+
+class _Search:
+    def __init__(self, model: Model, seed: int, deadline: Deadline) -> None:
+        self.model, self.seed, self.deadline = model, seed, deadline
+        self.names = list(model.leaves)
+        self.probe = Probe(model, seed)
+        self.structure = model.structure()
+        self.loss, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *self.structure)
+        self.found: list[FoundReflections] = []
+
+    def run(self) -> None:
+        for group in unit_axes(self.probe):
+            self.deadline.check()
+            self._units(group)
+        self._exchanges()
+
+    # --- units ---
+
+    def _units(self, group: list[Axis]) -> None:
+        size = (self.probe.shapes[group[0][0]] or (1,))[group[0][1]]
+        rank, leaves = rank_of(self.probe, group), self._leaves(group)
+        where = ", ".join(f"{leaf or 'theta'}" for leaf in leaves)
+        swap, flip = np.eye(size), flip_of(size, 0)
+        swaps = False
+        if size > 1:
+            swap[:2, :2] = [[0, 1], [1, 0]]
+            cycle = np.roll(np.eye(size), 1, axis=0)
+            verdict = self._judge(group, [swap, cycle])
+            swaps = verdict is not None
+            if verdict is not None:
+                count = size * (size - 1) // 2
+                self._add(
+                    f"swap of two units of {where}", "swap", rank, count, group, swap, verdict
+                )
+            elif size <= _SINGLE:
+                self._one_by_one(group, size, rank, where)
+        if swaps or size == 1:
+            verdict = self._judge(group, [flip])
+            if verdict is not None:
+                text = f"sign flip of one unit of {where}"
+                self._add(text, "flip", rank, size, group, flip, verdict)
+                if swaps:
+                    self._rotation(group, size, rank, where, verdict)
+
+    def _one_by_one(self, group: list[Axis], size: int, rank: int, where: str) -> None:
+        """Where not all units are alike, try every unit and every pair."""
+        for i in range(size):
+            flip = flip_of(size, i)
+            verdict = self._judge(group, [flip])
+            if verdict is not None:
+                text = f"sign flip of unit {i + 1} of {where}"
+                self._add(text, "flip", rank, 1, group, flip, verdict)
+            for j in range(i + 1, size):
+                self.deadline.check()
+                swap = np.eye(size)
+                swap[[i, j]] = swap[[j, i]]
+                verdict = self._judge(group, [swap])
+                if verdict is not None:
+                    text = f"swap of units {i + 1} and {j + 1} of {where}"
+                    self._add(text, "swap", rank, 1, group, swap, verdict)
+
+    def _rotation(
+        self, group: list[Axis], size: int, rank: int, where: str, flips: Verdict
+    ) -> None:
+        mirror = np.eye(size)
+        mirror[:2, :2] = [[0.28, -0.96], [-0.96, -0.28]]  # along (3, 4)/5
+        if self._change(group, mirror) > _SAME:
+            return
+        name = f"reflection along any direction of the units of {where}"
+        how = "random points in double precision"
+        status = Status.SUPPORTED
+        if flips.status is Status.PROVED and self._rotates(group, size):
+            status, how = Status.PROVED, "conjugates of a flip by rotations, which pass through"
+        elif self.model.dimension <= _SMALL:
+            checked = verify_reflection(
+                self.model, self._reflection(group, mirror, name), seconds=self._remaining()
+            )
+            status = Status.PROVED if checked.status is Status.PROVED else status
+            how = checked.how if status is Status.PROVED else how
+        self._add(name, "rotation", rank, size, group, mirror, self._verdict(name, status, how))
+
+    # --- whole leaves ---
+
+    def _exchanges(self) -> None:
+        """Try to exchange two leaves of the same shape, or of transposed shapes."""
+        shapes = self.probe.shapes
+        for a in range(min(len(shapes), _EXCHANGED)):
+            for b in range(a + 1, min(len(shapes), _EXCHANGED)):
+                for turn in (False, True):
+                    if turn and len(shapes[a]) != 2:
+                        continue
+                    if (shapes[b][::-1] if turn else shapes[b]) != shapes[a]:
+                        continue
+                    self.deadline.check()
+                    self._exchange(a, b, turn)
+
+    def _exchange(self, a: int, b: int, turn: bool) -> None:
+        leaves = list(self.probe.theta)
+        flip = (lambda x: np.swapaxes(x, -1, -2)) if turn else (lambda x: x)
+        leaves[a], leaves[b] = flip(leaves[b]), flip(leaves[a])
+        if self.probe.changes(leaves) > _SAME:
+            return
+
+        def project(params: Any) -> Any:
+            flat, tree = jax.tree.flatten(params)
+            out = [0 * leaf for leaf in flat]
+            half = (flat[a] - (flat[b].T if turn else flat[b])) / 2
+            out[a], out[b] = half, -(half.T if turn else half)
+            return jax.tree.unflatten(tree, out)
+
+        how = " transposed" if turn else ""
+        name = f"exchange of {self.names[a]} and {self.names[b]}{how}"
+        found = Reflection(project, name=name)
+        checked = verify_reflection(self.model, found, seconds=self._remaining(), seed=self.seed)
+        if checked.status is Status.REFUTED:
+            return
+        proved = checked.status is Status.PROVED
+        text = checked.how if proved else f"random points in double precision; {checked.how}"
+        status = Status.PROVED if proved else Status.SUPPORTED
+        verdict = self._verdict(name, status, text)
+        rank = int(np.prod(self.probe.shapes[a], dtype=int))
+        leaves_ = (self.names[a], self.names[b])
+        self.found.append(FoundReflections(name, "exchange", rank, 1, leaves_, found, verdict))
+
+    # --- judging ---
+
+    def _judge(self, group: list[Axis], maps: list[np.ndarray]) -> Verdict | None:
+        """Return a verdict on maps of the units (the first is the claim), None if one fails."""
+        if any(self._change(group, matrix) > _SAME for matrix in maps):
+            return None
+        if all(self._passes(group, matrix) for matrix in maps):
+            how = "the signed permutation of units passes through the loss, operation by operation"
+            return self._verdict("units", Status.PROVED, how)
+        status, how = Status.SUPPORTED, "random points in double precision"
+        if self.model.dimension <= _SMALL:
+            for matrix in maps[:1] if len(maps) == 1 else maps:
+                involution = np.array_equal(matrix @ matrix, np.eye(len(matrix)))
+                if not involution:
+                    continue
+                checked = verify_reflection(
+                    self.model, self._reflection(group, matrix, ""), seconds=self._remaining()
+                )
+                if checked.status is Status.REFUTED:
+                    return None
+                if checked.status is Status.PROVED and len(maps) == 1:
+                    status, how = Status.PROVED, checked.how
+        return self._verdict("units", status, how)
+
+    def _change(self, group: list[Axis], matrix: np.ndarray) -> float:
+        leaves = list(self.probe.theta)
+        for leaf, axis in group:
+            leaves[leaf] = on_axis(np, leaves[leaf], matrix, axis + 1)
+        return self.probe.changes(leaves)
+
+    def _passes(self, group: list[Axis], matrix: np.ndarray) -> bool:
+        order = np.argmax(np.abs(matrix), axis=1)
+        signs = matrix[np.arange(len(matrix)), order].astype(np.int64)
+        turns = []
+        for leaf, shape in enumerate(self.probe.shapes):
+            axes = {axis: (order, signs) for owner, axis in group if owner == leaf and shape}
+            sign = -1 if not shape and (leaf, 0) in group and signs[0] < 0 else 1
+            turns.append(_turns.turned(shape, axes, sign))
+        rest = jax.tree.leaves(self.structure[1:])
+        turns += [_turns.Turned(struct.shape) for struct in rest]
+        return self._reads(_turns.Turns(), turns)
+
+    def _rotates(self, group: list[Axis], size: int) -> bool:
+        """Tell whether the rotation of the first two units is proved to pass through."""
+        plane = np.zeros((1, size, size), dtype=np.int64)
+        plane[0, 0, 1], plane[0, 1, 0] = _actions.UNIT, -_actions.UNIT
+        domain = _actions.Actions(1)
+        acted = []
+        for leaf, shape in enumerate(self.probe.shapes):
+            axes = {axis: plane for owner, axis in group if owner == leaf and shape}
+            acted.append(_actions.acted(shape, np.zeros(1), axes))
+        acted += [domain.invariant(s.shape) for s in jax.tree.leaves(self.structure[1:])]
+        return self._reads(domain, acted)
+
+    def _reads(self, domain: Any, arguments: list[Any]) -> bool:
+        try:
+            [out] = read(self.loss, domain, arguments, self.deadline)
+            return bool(domain.lift(out).is_invariant)
+        except (
+            _turns.NotEquivariantError,
+            _actions.NotEquivariantError,
+            UnreadableError,
+            IndexError,
+            ValueError,
+        ):
+            return False
+
+    # --- results ---
+
+    def _remaining(self) -> float | None:
+        left = self.deadline.remaining()
+        return None if np.isinf(left) else max(left, 0.1)
+
+    def _verdict(self, name: str, status: Status, how: str) -> Verdict:
+        claim = f"the loss of {self.model.name} is invariant under the {name}"
+        return Verdict(status, claim, how=how, reference=_REFERENCE)
+
+    def _leaves(self, group: list[Axis]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.names[leaf] for leaf, _ in group))
+
+    def _reflection(self, group: list[Axis], matrix: np.ndarray, name: str) -> Reflection:
+        def project(params: Any) -> Any:
+            flat, tree = jax.tree.flatten(params)
+            moved = list(flat)
+            for leaf, axis in group:
+                moved[leaf] = on_axis(jnp, moved[leaf], matrix, axis)
+            return jax.tree.unflatten(tree, [(x - y) / 2 for x, y in zip(flat, moved, strict=True)])
+
+        return Reflection(project, name=name)
+
+    def _add(
+        self,
+        name: str,
+        kind: str,
+        rank: int,
+        count: int,
+        group: list[Axis],
+        matrix: np.ndarray,
+        verdict: Verdict,
+    ) -> None:
+        verdict = self._verdict(name, verdict.status, verdict.how)
+        found = self._reflection(group, matrix, name)
+        self.found.append(
+            FoundReflections(name, kind, rank, count, self._leaves(group), found, verdict)
+        )

@@ -1,0 +1,65 @@
+"""Families of reflections, and the maps of units they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from symtheory.symmetry.mirrors._reflection import Reflection
+from symtheory.verdict import Verdict
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoundReflections:
+    """Reflections of one kind.
+
+    Attributes:
+        name: What they do.
+        kind: "swap", "flip", "rotation" (along every direction of the units) or "exchange".
+        rank: Rank P of each: the parameters that are lost at a symmetric point.
+        count: How many there are (of a rotation family: as many as units, up to rotation).
+        leaves: The parameters they move.
+        reflection: One of them.
+        verdict: Whether they are proved.
+    """
+
+    name: str
+    kind: str
+    rank: int
+    count: int
+    leaves: tuple[str, ...]
+    reflection: Reflection
+    verdict: Verdict
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the family as JSON-ready data."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "rank": self.rank,
+            "count": self.count,
+            "leaves": list(self.leaves),
+            "status": str(self.verdict.status),
+            "how": self.verdict.how,
+        }
+
+
+def flip_of(size: int, unit: int) -> np.ndarray:
+    """Return the map that changes the sign of one unit."""
+    out = np.eye(size)
+    out[unit, unit] = -1
+    return out
+
+
+def on_axis(numpy: Any, array: Any, matrix: np.ndarray, axis: int) -> Any:
+    """Apply a matrix along an axis; permutations and signs by moving entries only."""
+    if array.ndim <= axis:
+        return array * matrix[0, 0]
+    order = np.argmax(np.abs(matrix), axis=1)
+    signs = matrix[np.arange(len(matrix)), order]
+    if np.count_nonzero(matrix) == len(matrix) and np.all(np.abs(signs) == 1):
+        shape = [-1 if i == axis else 1 for i in range(array.ndim)]
+        return numpy.take(array, order, axis=axis) * signs.reshape(shape)
+    return numpy.moveaxis(numpy.tensordot(matrix, array, axes=(1, axis)), 0, axis)
