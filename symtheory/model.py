@@ -101,7 +101,8 @@ class Model:
         roles: dict[str, tuple[str, Any]] = {name: ("constant", s) for name, s in constants.items()}
         for law in laws.values():
             for name, shape in law.arrays.items():
-                role = ("covariance" if name == getattr(law, "cov", None) else "mean", shape)
+                cov = getattr(law, "cov", None)
+                role = ("covariance" if isinstance(cov, str) and cov == name else "mean", shape)
                 if roles.setdefault(name, role) != role:
                     raise InputError(
                         f"{name!r} names a {roles[name][0]} of shape {roles[name][1]} and a "

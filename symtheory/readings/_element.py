@@ -246,7 +246,7 @@ class Element:
         out = self.inverse() * other
         return out if self.ring.is_rarely_zero(self) or is_partial(out) else _marked(out)
 
-    @_tracked(level)
+    @_tracked(lambda a: level(a))
     def inverse(self) -> Element:
         """Return 1/self; the new denominator is freed of sign and root kernels first."""
         ring = self.ring

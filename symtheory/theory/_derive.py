@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -213,12 +214,15 @@ def _symmetric_part(
             "they stand; use a family of symmetric matrices (SymmetricMatrix)"
         )
     entries = numeric_entries(generator.matrix)
-    # Scaled to integers, which floats hold exactly: a multiple generates the same flow.
-    scale = math.lcm(*(value.denominator for value in entries.values()))
+    # Floats must hold the entries exactly; where they do not, a multiple generates the same flow.
+    halves = {place: value / 2 for place, value in entries.items()}
+    if any(Fraction(float(value)) != value for value in halves.values()):
+        scale = math.lcm(*(value.denominator for value in halves.values()))
+        halves = {place: value * scale for place, value in halves.items()}
     dense = np.zeros((model.dimension, model.dimension))
-    for (i, j), value in entries.items():
-        dense[i, j] += int(value * scale)
-        dense[j, i] += int(value * scale)
+    for (i, j), value in halves.items():
+        dense[i, j] += float(value)
+        dense[j, i] += float(value)
 
     def action(params: Any) -> Any:
         flat, back = jax.flatten_util.ravel_pytree(params)

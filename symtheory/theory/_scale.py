@@ -57,7 +57,7 @@ def scale_fixed_point(
 
     >>> point = scale_fixed_point(3.0, 2 / 3, learning_rate=0.1, weight_decay=0.5)
     >>> round(point.continuous, 6), round(point.discrete, 6), round(point.with_spread, 6)
-    (0.15, 0.157895, 0.170240)
+    (0.15, 0.157895, 0.17024)
     """
     product = learning_rate * weight_decay
     if weight_decay <= 0 or not 0 < product < 1:
