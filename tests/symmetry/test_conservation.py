@@ -111,7 +111,8 @@ def test_softmax_conserves_the_sum_of_the_logits():
     loss = lambda p, z: -jax.nn.log_softmax(p @ z["x"])[0]
     laws = st.conservation_laws(st.Model(loss, (3, 2), {"x": st.Normal(2)}))
     assert (laws.lower, laws.upper) == (2, 2)
-    assert laws.laws[0] == "+1 theta[1, 1] +1 theta[2, 1] +1 theta[3, 1]"
+    sums = {f"+1 theta[1, {k}] +1 theta[2, {k}] +1 theta[3, {k}]" for k in (1, 2)}
+    assert set(laws.laws) == sums
 
 
 def test_a_translation_has_two_laws_under_momentum():
