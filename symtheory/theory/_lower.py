@@ -1,4 +1,4 @@
-"""From ring elements to numbers: one JAX function, or balls at a rational point."""
+"""From ring elements to numbers: one JAX function."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import jax.scipy.special
 import numpy as np
-from flint import arb
 
 from symtheory.errors import InputError
-from symtheory.readings import Balls, Element, Symbols
+from symtheory.readings import Element, Symbols
 
 Arrays = Mapping[tuple[str, str], Any]
 """Values of symbol arrays by kind and name."""
@@ -109,37 +108,3 @@ def _run(program: Program, x: Any) -> Any:
     (coefficients, index), below = program
     top = jnp.asarray(coefficients, x.dtype) @ jnp.prod(x[index], axis=1)
     return top if below is None else top / _run((below, None), x)
-
-
-def enclose(element: Element, values: Mapping[str, arb]) -> arb:
-    """Return a ball that contains the element's value, given balls for its symbols by ring name."""
-    ring = element.ring
-    names = {index: text for text, index in ring.names.items()}
-    functions = Balls().functions()
-    cache: dict[int, arb] = {}
-
-    def generator(index: int) -> arb:
-        if index not in cache:
-            kernel = ring.kernels.get(index)
-            if kernel is None:
-                cache[index] = values[names[index]]
-            else:
-                argument = enclose(kernel.argument, values)
-                if kernel.function == "positive":
-                    cache[index] = arb(int(functions["gt"](argument, arb(0))))
-                else:
-                    cache[index] = functions[kernel.function](argument)
-        return cache[index]
-
-    def polynomial(poly: Any) -> arb:
-        total = arb(0)
-        for exponents, coefficient in poly.to_dict().items():
-            term = arb(coefficient)
-            for i, n in enumerate(exponents):
-                if n:
-                    term = term * generator(i) ** int(n)
-            total = total + term
-        return total
-
-    top = polynomial(element.numerator)
-    return top if element.denominator is None else top / polynomial(element.denominator)

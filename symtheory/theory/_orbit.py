@@ -13,13 +13,12 @@ from flint import arb
 from symtheory.errors import InputError
 from symtheory.exact import rational_array
 from symtheory.model import Model
-from symtheory.readings import Element, Ring, Symbols, as_fmpq, ball
+from symtheory.readings import Element, Ring, Symbols, as_fmpq, ball, enclose
 from symtheory.symmetry import Generator
 from symtheory.theory._equilibrium import Equilibrium, closed_form
 from symtheory.theory._expression import Expression, Formal, Term
 from symtheory.theory._gradient_noise import quadratic_form
 from symtheory.theory._layout import Layout
-from symtheory.theory._lower import enclose
 from symtheory.theory._spectrum import Eigenspace
 
 
