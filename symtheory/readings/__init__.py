@@ -8,6 +8,7 @@ domain         values                                              used for
 `Residues`     numbers mod a large prime, on FLINT                 ranks, fast refutation
 `Balls`        Arb balls                                           rigorous values at a point
 `Degrees`      homogeneity degrees                                 scalings, at any size
+`Indices`      sums of products of named tensors, symbolic sizes   dimension-free laws
 =============  ==================================================  ==============================
 
 `read_function` traces a function and reads it; a primitive that a domain has no rule for is an
@@ -21,9 +22,16 @@ from symtheory.readings._balls import ball as ball
 from symtheory.readings._balls import enclose as enclose
 from symtheory.readings._balls import precision as precision
 from symtheory.readings._concrete import CONCRETE as CONCRETE
+from symtheory.readings._contraction import contract as contract
+from symtheory.readings._contraction import vanishes_at_random as vanishes_at_random
 from symtheory.readings._degrees import Degrees as Degrees
 from symtheory.readings._element import Element as Element
 from symtheory.readings._entries import Entries as Entries
+from symtheory.readings._indexed import Indexed as Indexed
+from symtheory.readings._indexed import einsum as einsum
+from symtheory.readings._indexed import unfolded as unfolded
+from symtheory.readings._indices import Indices as Indices
+from symtheory.readings._indices import read_indexed as read_indexed
 from symtheory.readings._interpreter import NO_DEADLINE as NO_DEADLINE
 from symtheory.readings._interpreter import Deadline as Deadline
 from symtheory.readings._interpreter import Domain as Domain
@@ -46,3 +54,5 @@ from symtheory.readings._scaled import NotHomogeneousError as NotHomogeneousErro
 from symtheory.readings._scaled import scaled as scaled
 from symtheory.readings._symbols import Label as Label
 from symtheory.readings._symbols import Symbols as Symbols
+from symtheory.readings._terms import Tensor as Tensor
+from symtheory.readings._terms import Term as IndexTerm

@@ -23,6 +23,11 @@ class Family:
         """
         return shapes.fixed(shapes.bind(self._shape(), sizes))
 
+    @property
+    def sizes(self) -> shapes.Shape:
+        """Shape of a member, with sizes that may be names."""
+        return self._shape()
+
     def _shape(self) -> shapes.Shape:
         raise NotImplementedError
 

@@ -25,6 +25,11 @@ def _shown(name: str) -> str | None:
     return rf"\mathrm{{{''.join(_ESCAPES.get(c, c) for c in name)}}}"
 
 
+def latex_name(name: str) -> str:
+    """Return a user's name as LaTeX: U, \\Sigma_{x}, or upright text where LaTeX would misread it."""
+    return _shown(name) or sympy.latex(sympy.Symbol(name))
+
+
 @dataclasses.dataclass(frozen=True)
 class Formal:
     """An expectation left as it stands: its text, LaTeX, and number of components."""

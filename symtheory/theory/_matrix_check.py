@@ -1,0 +1,62 @@
+"""A law for all sizes against the entry-by-entry derivation at some sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from symtheory.errors import InputError
+from symtheory.model import Model
+from symtheory.symmetry import Exponential
+from symtheory.theory._tensor_expression import TensorExpression
+from symtheory.verdict import Status, Verdict
+
+
+def compare_entries(
+    model: Model,
+    symmetry: Exponential,
+    expressions: Mapping[str, TensorExpression],
+    sizes: Mapping[str, int],
+) -> Verdict:
+    """Return whether the expressions equal those derived entry by entry, as exact elements."""
+    # The entry-by-entry route hands over to this one when sizes are open.
+    from symtheory.theory._derive import derive
+
+    missing = [n for n, shape in model.unbound.items() if shape is None and n not in sizes]
+    if missing:
+        raise InputError(f"the size {missing[0]!r} is not given; pass check_at({missing[0]}=...)")
+    bound = model.bind(**sizes)
+    law = derive(bound, symmetry)
+    shown = ", ".join(f"{name} = {value}" for name, value in sizes.items())
+    claim = f"at {shown} the law equals the one derived entry by entry"
+    if law.charge is None or law.layout is None:
+        return Verdict(Status.INCONCLUSIVE, claim, how=f"the law at these sizes is {law.status}")
+    layout, symbols = law.layout, law.charge.symbols
+    every_size = {**bound.sizes, **sizes}
+    compared = 0
+    for name, expression in expressions.items():
+        reference = getattr(law, name)
+        entries = expression.elements(symbols, every_size)
+        by_factor = {term.factor: term.body for term in reference.terms}
+        for factor, array in entries:
+            body = by_factor.get(factor)
+            if not isinstance(body, list):
+                how = f"{name} has no closed form at these sizes"
+                return Verdict(Status.INCONCLUSIVE, claim, how=how)
+            for place, want in zip(layout.places or ((),), body, strict=True):
+                have = _entry(array, place, layout.symmetric)
+                compared += 1
+                if not (have - want).is_zero():
+                    witness = {"expression": name, "entry": [i + 1 for i in place]}
+                    return Verdict(Status.REFUTED, claim, how="exact elements", witness=witness)
+    how = f"{compared} entries of {', '.join(expressions)}, as exact polynomials"
+    return Verdict(Status.PROVED, claim, how=how, residual=0)
+
+
+def _entry(array: np.ndarray, place: tuple[int, ...], symmetric: bool) -> Any:
+    """Return the component of a matrix along a member of the family's basis."""
+    if symmetric and len(place) == 2 and place[0] != place[1]:
+        return array[place] + array[place[::-1]]
+    return array[place]

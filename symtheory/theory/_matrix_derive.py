@@ -1,0 +1,284 @@
+"""Derive a law for all sizes at once, in the index domain."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from symtheory import shapes
+from symtheory.data import Law as DataLaw
+from symtheory.errors import InputError, UnreadableError
+from symtheory.model import Model
+from symtheory.readings import Indexed, Tensor, einsum, read_indexed, vanishes_at_random
+from symtheory.symmetry import Affine, Exponential, verify
+from symtheory.theory._index_moments import expectation, sample_tensors
+from symtheory.theory._matrix_law import MatrixEquilibrium, MatrixLaw
+from symtheory.theory._matrix_noise import ProductNoise, product_noise
+from symtheory.theory._settings import settings_symbols
+from symtheory.theory._tensor_expression import TensorExpression
+from symtheory.verdict import Status, Verdict, conjunction
+
+_ASSUMPTIONS = (
+    "samples are independent and have the stated law",
+    "minibatch of S samples with replacement, loss L + gamma |theta|^2",
+)
+_HOW = "index normal form, for all sizes; also zero mod a prime at random sizes and entries"
+
+
+def derive_for_all_sizes(model: Model, symmetry: Exponential, *, seed: int = 0) -> MatrixLaw:
+    """Derive the law of a (matrix) charge with sizes left symbolic.
+
+    Args:
+        model: A model whose loss is made of sums, products, contractions and traces.
+        symmetry: A symmetry, or a family of them over one matrix or vector.
+        seed: Seed of the random sizes and entries that try to refute each identity.
+
+    Raises:
+        InputError: The symmetry has several families, is affine or does not fit the model.
+        UnreadableError: The loss is not a polynomial in its arrays; the message names the
+            primitive. Bind all sizes for the entry-by-entry derivation.
+    """
+    name = symmetry.name or "the given symmetry"
+    if isinstance(symmetry, Affine) or len(symmetry.family or {}) > 1:
+        raise InputError(
+            f"laws at symbolic sizes are for linear generators with at most one family; bind all "
+            f"sizes of {model.name} to derive the law of {name}"
+        )
+    try:
+        reading = _read(model, symmetry)
+    except UnreadableError as error:
+        sizes = [size for size, shape in model.unbound.items() if shape is None]
+        given = ", ".join(f"{size}=..." for size in sizes)
+        raise UnreadableError(
+            f"{error}. At fixed sizes the law can be derived entry by entry: model.bind({given})"
+        ) from error
+    invariance = reading.pairing(reading.gradients)
+    proof = _identity(
+        f"the loss of {model.name} is invariant under {name}: grad l . A theta = 0",
+        invariance, seed, reference="arXiv 2402.07193, exponential symmetry",
+    )  # fmt: skip
+    if not invariance.is_zero:
+        refuted = _refuted_at_some_size(model, symmetry, seed)
+        return MatrixLaw(model, symmetry, name, conjunction(f"law of {name}", [refuted]))
+    probes = {t: Indexed.of(t._replace(kind="probe")) for t in reading.params}
+    symmetric = reading.pairing(probes) - reading.swapped_pairing(probes)
+    if not symmetric.is_zero:
+        how = "its matrix A is not symmetric, so theta^T A theta is not its charge"
+        none = Verdict(Status.NOT_APPLICABLE, f"{name} has a charge", how=how)
+        return MatrixLaw(model, symmetry, name, none)
+    return _law(model, symmetry, name, reading, proof, seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """A loss and a generator in the index domain.
+
+    Attributes:
+        params: The parameters.
+        names: Kind and user's name of each tensor.
+        laws: The random tensors and their laws.
+        gradients: The per-sample gradient, by parameter.
+        tangents: A theta, by parameter.
+        member: The free array of the family, if there is one.
+    """
+
+    params: tuple[Tensor, ...]
+    names: dict[Tensor, tuple[str, str]]
+    laws: dict[Tensor, DataLaw]
+    gradients: dict[Tensor, Indexed]
+    tangents: dict[Tensor, Indexed]
+    member: Tensor | None
+
+    def pairing(self, left: Mapping[Tensor, Indexed], right: Any = None) -> Indexed:
+        """Return <left, A right> as a matrix over the family; right is theta unless given."""
+        total = Indexed(())
+        for tensor, tangent in self.tangents.items():
+            moved = tangent if right is None else tangent.substituted(right)
+            axes = range(len(tensor.sizes))
+            total = total + einsum([(left[tensor], axes), (moved, axes)], ())
+        return total if self.member is None else total.derivative(self.member)
+
+    def swapped_pairing(self, probes: Mapping[Tensor, Indexed]) -> Indexed:
+        """Return <theta, A probes>."""
+        return self.pairing({t: Indexed.of(t) for t in self.params}, probes)
+
+    def quadratic(self, at: Mapping[Tensor, Indexed]) -> Indexed:
+        """Return Q(v) = v^T A v, as a matrix over the family."""
+        return self.pairing(at, at)
+
+
+def _read(model: Model, symmetry: Exponential) -> _Reading:
+    others = {*model.constants, *model.laws}
+    for law in model.laws.values():
+        others |= set(law.arrays)
+    names: dict[Tensor, tuple[str, str]] = {}
+    params = []
+    for leaf, shape in model.leaves.items():
+        shown = leaf or "theta"
+        while shown in others:
+            shown += "'"
+        params.append(Tensor("param", shown, shape))
+        names[params[-1]] = ("param", leaf)
+    laws = sample_tensors(model.laws)
+    samples = {tensor.name: tensor for tensor in laws}
+    constants = {n: Tensor("constant", n, shape) for n, shape in model.constants.items()}
+    names |= {t: ("constant", n) for n, t in constants.items()}
+    for law in model.laws.values():
+        for array, shape in law.arrays.items():
+            symmetric = array == getattr(law, "cov", None) and len(shape) == 2
+            names[Tensor("moment", array, shape, symmetric)] = ("moment", array)
+
+    def shape_tree(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {name: tensor.sizes for name, tensor in tensors.items()}
+
+    structure = jax.tree.structure(shapes.map_tree(lambda _: 0, model.params))
+    theta = jax.tree.unflatten(structure, [Indexed.of(t) for t in params])
+    loss = read_indexed(
+        lambda p, z, c: model.evaluate(p, z, c),
+        [model.params, shape_tree(samples), shape_tree(constants)],
+        [theta, *({n: Indexed.of(t) for n, t in ts.items()} for ts in (samples, constants))],
+    )
+    if loss.sizes:
+        raise InputError(f"the loss must return a scalar per sample, but it has axes {loss.sizes}")
+    member, arguments = None, []
+    for family, space in (symmetry.family or {}).items():
+        member = Tensor("family", family, space.sizes, space.symmetric)
+        arguments = [member]
+    tangent = _read_action(model, symmetry, params, theta, arguments)
+    return _Reading(
+        tuple(params), names, laws, {t: loss.derivative(t) for t in params}, tangent, member
+    )
+
+
+def _read_action(
+    model: Model, symmetry: Exponential, params: list[Tensor], theta: Any, members: list[Tensor]
+) -> dict[Tensor, Indexed]:
+    label = symmetry.name or "symmetry"
+    families = dict.fromkeys(symmetry.family or {})
+    try:
+        out = read_indexed(
+            lambda p, *m: symmetry.tangent(p, dict(zip(families, m, strict=True))),
+            [model.params, *(t.sizes for t in members)],
+            [theta, *(Indexed.of(t) for t in members)],
+        )
+    except UnreadableError:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        fit = "".join(f", and the family has shape {t.sizes}" for t in members)
+        raise InputError(
+            f"the action of the {label} cannot be evaluated on the parameters {model.leaves}{fit}: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+    leaves = jax.tree.leaves(out)
+    if len(leaves) != len(params) or jax.tree.structure(out) != jax.tree.structure(theta):
+        raise InputError(
+            f"the action of the {label} returns {len(leaves)} leaves, but the model has "
+            f"{len(params)}; return one entry per leaf"
+        )
+    for tensor, value in zip(params, leaves, strict=True):
+        if value.sizes != tensor.sizes:
+            raise InputError(
+                f"the action of the {label} returns shape {value.sizes} for the parameter "
+                f"{tensor.name!r}, which has shape {tensor.sizes}"
+            )
+    tangents = dict(zip(params, leaves, strict=True))
+    scaled = {t: Indexed.of(t).scaled(2) for t in params}
+    if any(v.substituted(scaled) != v.scaled(2) for v in tangents.values()):
+        raise InputError(f"the action of the {label} is not linear in the parameters")
+    if members:
+        doubled = {members[0]: Indexed.of(members[0]).scaled(2)}
+        if any(v.substituted(doubled) != v.scaled(2) for v in tangents.values()):
+            raise InputError(f"the action of the {label} is not linear in {members[0].name}")
+    return tangents
+
+
+def _identity(claim: str, residual: Indexed, seed: int, **fields: Any) -> Verdict:
+    """Return the verdict on residual = 0, decided twice: in normal form and at random entries."""
+    exact, random_zero = residual.is_zero, vanishes_at_random(residual, seed)
+    if exact and random_zero:
+        return Verdict(Status.PROVED, claim, how=_HOW, residual=0, **fields)
+    return Verdict(Status.REFUTED, claim, how="index normal form", residual=str(residual), **fields)
+
+
+def _refuted_at_some_size(model: Model, symmetry: Exponential, seed: int) -> Verdict:
+    rng = random.Random(seed)
+    sizes = [size for size, shape in model.unbound.items() if shape is None]
+    return verify(model.bind(**{size: rng.randint(2, 3) for size in sizes}), symmetry, seed=seed)
+
+
+def _law(
+    model: Model,
+    symmetry: Exponential,
+    name: str,
+    reading: _Reading,
+    proof: Verdict,
+    seed: int,
+) -> MatrixLaw:
+    theta = {t: Indexed.of(t) for t in reading.params}
+    settings = settings_symbols(
+        [*model.leaves, *model.constants, *model.unbound, *(symmetry.family or {})]
+    )
+    eta, size, gamma, beta, _ = settings.values()
+    charge = reading.quadratic(theta)
+    squares = reading.quadratic(reading.gradients)
+    moved = {t: theta[t] + reading.gradients[t] for t in reading.params}
+    step = _identity(
+        "C(theta - eta g) = C(theta) + eta^2 g^T A g: the charge feels no first-order noise",
+        reading.quadratic(moved) - charge - squares, seed,
+    )  # fmt: skip
+    mean = {t: expectation(g, reading.laws) for t, g in reading.gradients.items()}
+    of_mean = reading.quadratic(mean)
+    noise = expectation(squares, reading.laws) - of_mean
+    moments = Verdict(
+        Status.PROVED,
+        "E[g^T A g] in closed form for all sizes",
+        how="Wick pairing (Isserlis' theorem) in the index domain",
+    )
+    parts = [proof, step, moments]
+    product = product_noise(
+        reading.gradients, reading.laws, reading.tangents, reading.quadratic, noise
+    )
+    if product is not None:
+        parts += [_identity(claim, residual, seed) for claim, residual in product.identities]
+
+    def make(*terms: tuple[Any, Indexed]) -> TensorExpression:
+        return TensorExpression(terms, model, reading.names, settings)
+
+    one = settings["learning_rate"] ** 0
+    drift = make((-4 * gamma, charge), (eta / size, noise))
+    return MatrixLaw(
+        model,
+        symmetry,
+        name,
+        conjunction(
+            f"charge law of {name} for {model.name}, for all sizes",
+            parts,
+            reference="arXiv 2402.07193",
+        ),
+        _ASSUMPTIONS,
+        charge=make((one, charge)),
+        noise_trace=make((one, noise)),
+        drift=drift,
+        discrete_drift=make(
+            (-4 * eta * gamma * (1 - eta * gamma), charge),
+            (eta**2, of_mean),
+            (eta**2 / size, noise),
+        ),
+        momentum_drift=make(((eta / (1 - beta)) ** 2 / size, noise)),
+        equilibrium=_equilibrium(drift, product, charge, make),
+        product=product,
+    )
+
+
+def _equilibrium(
+    drift: TensorExpression, product: ProductNoise | None, charge: Indexed, make: Any
+) -> MatrixEquilibrium:
+    minimum = None
+    if product is not None and product.noise_at_minimum is not None:
+        minimum = make((1, product.noise_at_minimum))
+    return MatrixEquilibrium(drift, product, charge, minimum)
