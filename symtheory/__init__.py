@@ -31,6 +31,7 @@ _HOMES = {
     "GradientFlow": "simulation",
     "InputError": "errors",
     "Law": "theory",
+    "MatrixLaw": "theory",
     "Matrix": "symmetry",
     "Model": "model",
     "Normal": "data",
@@ -52,6 +53,7 @@ _HOMES = {
     "derive": "theory",
     "discover": "symmetry",
     "equivalence": "comparison",
+    "expectation": "theory",
     "trend": "comparison",
     "mean_over_replicas": "comparison",
     "predict": "comparison",
@@ -118,7 +120,9 @@ if TYPE_CHECKING:
     from symtheory.theory import Equilibrium as Equilibrium
     from symtheory.theory import Expression as Expression
     from symtheory.theory import Law as Law
+    from symtheory.theory import MatrixLaw as MatrixLaw
     from symtheory.theory import derive as derive
+    from symtheory.theory import expectation as expectation
     from symtheory.theory import scale_fixed_point as scale_fixed_point
     from symtheory.verdict import Status as Status
     from symtheory.verdict import Verdict as Verdict

@@ -128,7 +128,7 @@ def run(
     from symtheory.comparison import experiment, plan
     from symtheory.source import fill
     from symtheory.symmetry import conservation_laws, discover
-    from symtheory.theory import derive
+    from symtheory.theory import derive_entries
 
     with _progress(quiet=as_json) as progress:
         source = _load(model)
@@ -159,9 +159,9 @@ def run(
             lines.append("no symmetric linear generator, so there is no charge law to test")
             data["verdict"] = {"status": "not_applicable"}
             _finish(as_json, "run", data, lines, "not_applicable")
-        law = derive(sized, chosen, seed=seed)
+        law = derive_entries(sized, chosen, seed=seed)
         if law.noise is not None and not law.noise.smooth and sized.unbound:
-            law = derive(bound, chosen, seed=seed)
+            law = derive_entries(bound, chosen, seed=seed)
         lines += report.law_lines(law)
         data["laws"] = [report.law_data(law)]
         if law.charge is None or law.noise is None:
@@ -283,14 +283,14 @@ def simulate_command(
 
     from symtheory.comparison import diverged_verdict, starting_points
     from symtheory.simulation import SGD, simulate
-    from symtheory.theory import derive
+    from symtheory.theory import derive_entries
 
     source = _load(model)
     _, bound = _bound(source, size, value)
     bound.require_bound()
     example = source.example
     chosen = source.select(symmetry, bound)
-    law = derive(bound, chosen[0], seed=seed) if chosen else None
+    law = derive_entries(bound, chosen[0], seed=seed) if chosen else None
     rate = _first(learning_rate, example.learning_rate if example else 0.01)
     dynamics = SGD(
         rate, batch_size, _first(weight_decay, example.weight_decay if example else 0.0), momentum

@@ -54,5 +54,5 @@ from symtheory.readings._scaled import NotHomogeneousError as NotHomogeneousErro
 from symtheory.readings._scaled import scaled as scaled
 from symtheory.readings._symbols import Label as Label
 from symtheory.readings._symbols import Symbols as Symbols
+from symtheory.readings._terms import IndexTerm as IndexTerm
 from symtheory.readings._terms import Tensor as Tensor
-from symtheory.readings._terms import Term as IndexTerm

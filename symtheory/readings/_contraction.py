@@ -52,8 +52,6 @@ def contract(
     return xp.broadcast_to(xp.asarray(total), shape) if shape else total
 
 
-
-
 def _size(size: Size, sizes: Mapping[str, int]) -> int:
     return size if isinstance(size, int) else sizes[size]
 
@@ -79,10 +77,7 @@ def vanishes_at_random(value: Indexed, seed: int = 0, largest: int = 3) -> bool:
     An independent test of an identity: if it says no, the identity is false.
     """
     rng = random.Random(seed)
-    names = {s for tensor in value.tensors for s in tensor.sizes if isinstance(s, str)}
-    names |= {s for s in value.sizes if isinstance(s, str)}
-    names |= {name for term in value.terms for name, _ in term.powers}
-    sizes = {name: rng.randint(2, largest) for name in sorted(names)}
+    sizes = {name: rng.randint(2, largest) for name in sorted(value.named_sizes)}
     arrays = {}
     for tensor in sorted(value.tensors):
         shape = tuple(_size(size, sizes) for size in tensor.sizes)

@@ -9,7 +9,7 @@ from typing import Any
 from flint import fmpq
 
 from symtheory.readings._rationals import as_fmpq
-from symtheory.readings._terms import ONE, Factor, Tensor, Term, normal_term
+from symtheory.readings._terms import ONE, Factor, IndexTerm, Tensor, normal_term
 from symtheory.shapes import Size
 
 
@@ -28,7 +28,9 @@ class Indexed:
 
     __slots__ = ("sizes", "terms")
 
-    def __init__(self, sizes: Sequence[Size], terms: Mapping[Term, fmpq] | None = None) -> None:
+    def __init__(
+        self, sizes: Sequence[Size], terms: Mapping[IndexTerm, fmpq] | None = None
+    ) -> None:
         self.sizes = tuple(sizes)
         self.terms = {term: c for term, c in (terms or {}).items() if c != 0}
 
@@ -47,12 +49,12 @@ class Indexed:
     @classmethod
     def size(cls, name: str, power: int = 1) -> Indexed:
         """Return a power of a named size."""
-        return cls((), {Term(powers=((name, power),)): fmpq(1)})
+        return cls((), {IndexTerm(powers=((name, power),)): fmpq(1)})
 
     @classmethod
     def delta(cls, size: Size) -> Indexed:
         """Return the identity matrix."""
-        return cls((size, size), {Term(deltas=((0, 1),)): fmpq(1)})
+        return cls((size, size), {IndexTerm(deltas=((0, 1),)): fmpq(1)})
 
     @property
     def is_zero(self) -> bool:
@@ -63,6 +65,13 @@ class Indexed:
     def tensors(self) -> set[Tensor]:
         """The tensors that occur."""
         return {t for term in self.terms for part in term.components for t, _ in part}
+
+    @property
+    def named_sizes(self) -> set[str]:
+        """The sizes with names, of the axes, of the tensors and as factors."""
+        sizes = {*self.sizes, *(size for tensor in self.tensors for size in tensor.sizes)}
+        powers = {name for term in self.terms for name, _ in term.powers}
+        return {size for size in sizes if isinstance(size, str)} | powers
 
     def __add__(self, other: Indexed) -> Indexed:
         terms = dict(self.terms)
@@ -101,7 +110,7 @@ class Indexed:
         The derivative by a symmetric matrix is the symmetric one: d Tr[X B] gives (X + X^T)/2.
         """
         n, m = len(self.sizes), len(tensor.sizes)
-        out: dict[Term, fmpq] = {}
+        out: dict[IndexTerm, fmpq] = {}
         new = tuple(range(n, n + m))
         orders = [new, new[::-1]] if tensor.symmetric else [new]
         for term, c in self.terms.items():
@@ -131,7 +140,9 @@ class Indexed:
         return total
 
 
-def unfolded(term: Term, axes: Sequence[Size], start: int = 0) -> tuple[list[Factor], dict[int, Size]]:
+def unfolded(
+    term: IndexTerm, axes: Sequence[Size], start: int = 0
+) -> tuple[list[Factor], dict[int, Size]]:
     """Return the factors of a term with distinct summed labels, and the size of every label.
 
     Args:
@@ -164,7 +175,7 @@ def einsum(
     Args:
         operands: Values with a name for each axis; names may repeat.
         out: Names of the axes of the result.
-        sizes: Sizes of the names in `out` that no operand has.
+        sizes: Sizes of names that no operand has; they are summed over too, if not in `out`.
     """
     numbers: dict[Any, int] = {}
     known: dict[int, Size] = {}
@@ -179,7 +190,10 @@ def einsum(
         (value, tuple(number(n, s) for n, s in zip(names, value.sizes, strict=True)))
         for value, names in operands
     ]
-    axes = tuple(number(n, (sizes or {}).get(n)) for n in out)
+    for name, size in (sizes or {}).items():
+        if name not in numbers or numbers[name] not in known:
+            number(name, size)
+    axes = tuple(number(n, None) for n in out)
     return _multiply(labelled, axes, known, (), (), {})
 
 
@@ -192,7 +206,7 @@ def _multiply(
     powers: Mapping[str, int],
 ) -> Indexed:
     """Multiply values, and a product that is given, and sum over all labels but `axes`."""
-    out: dict[Term, fmpq] = {}
+    out: dict[IndexTerm, fmpq] = {}
     below = min([0, *sizes, *(i for _, labels in operands for i in labels)])
     for choice in itertools.product(*(value.terms.items() for value, _ in operands)):
         all_factors, pairs = list(factors), list(deltas)
@@ -214,6 +228,4 @@ def _multiply(
 
 
 def _size(operands: Sequence[tuple[Indexed, tuple[int, ...]]], label: int) -> Size:
-    return next(
-        value.sizes[labels.index(label)] for value, labels in operands if label in labels
-    )
+    return next(value.sizes[labels.index(label)] for value, labels in operands if label in labels)

@@ -72,6 +72,15 @@ class Indices:
         """Refuse to collect entries."""
         raise unreadable(self.name, "scan", "it collects entries one by one")
 
+    def number(self, text: str) -> Indexed:
+        """Return a size, or a power of one, as a number."""
+        base, _, power = text.partition("^")
+        if base.isdigit():
+            return Indexed.constant(int(base) ** int(power or 1))
+        if base not in self._names:
+            raise unreadable(self.name, "dim_as_value", f"of the size {text}")
+        return Indexed.size(self._names[base], int(power or 1))
+
     def size(self, dimension: Any) -> Size:
         """Return an integer, or the name that a symbolic dimension stands for."""
         if isinstance(dimension, (int, np.integer)):
@@ -108,7 +117,7 @@ def read_indexed(
     # Symbolic dimensions have names of their own, so that any text can name a size.
     short = {f"s{i}": name for i, name in enumerate(names)}
     dimensions = export.symbolic_shape(",".join(short)) if names else ()
-    known = dict(zip(names, dimensions, strict=True))
+    known: dict[Size, Any] = dict(zip(names, dimensions, strict=True))
 
     def struct(shape: shapes.Shape) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(tuple(known.get(size, size) for size in shape), np.float64)
@@ -153,8 +162,7 @@ def _table(domain: Indices) -> dict[str, Rule]:
         return Positions(dimension, shaped(shape))
 
     def size_of(*_: Any, dim: Any) -> Indexed:
-        size = domain.size(dim)
-        return Indexed.size(size) if isinstance(size, str) else Indexed.constant(size)
+        return einsum([(domain.number(factor), ()) for factor in str(dim).split("*")], ())
 
     def equal(x: Any, y: Any, **_: Any) -> Indexed:
         if not (isinstance(x, Positions) and isinstance(y, Positions)) or x.axis == y.axis:
@@ -184,7 +192,9 @@ def _table(domain: Indices) -> dict[str, Rule]:
     }  # fmt: skip
     movable = {"broadcast_in_dim", "eq", "convert_element_type", "add", "mul"}
     squared = {"integer_pow", "square", "mul", "convert_element_type", "copy"}
-    return {name: _checked(name, rule, name in movable, name in squared) for name, rule in table.items()}
+    return {
+        name: _checked(name, rule, name in movable, name in squared) for name, rule in table.items()
+    }
 
 
 def _checked(name: str, rule: Rule, positions: bool, roots: bool) -> Rule:
@@ -215,10 +225,17 @@ def _neg(x: Any, **_: Any) -> Any:
 
 
 def _spread(x: Indexed, like: Indexed) -> Indexed:
-    """Repeat a number over the axes of an array."""
-    if x.sizes or not like.sizes:
+    """Repeat a number, or an array with axes of length one, over the axes of another."""
+    if x.sizes == like.sizes or not like.sizes:
         return x
-    return einsum([(x, ())], range(len(like.sizes)), dict(enumerate(like.sizes)))
+    names: list[Any] = list(range(len(x.sizes)))
+    sizes: dict[Any, Size] = dict(enumerate(like.sizes))
+    for axis, size in enumerate(x.sizes):
+        if size == 1 and like.sizes[axis] != 1:
+            names[axis] = ("once", axis)
+        elif size != 1:
+            sizes[axis] = size
+    return einsum([(x, names)], range(len(like.sizes)), sizes)
 
 
 def _mul(x: Any, y: Any, **_: Any) -> Any:

@@ -31,7 +31,7 @@ Factor = tuple[Tensor, tuple[int, ...]]
 Component = tuple[Factor, ...]
 
 
-class Term(NamedTuple):
+class IndexTerm(NamedTuple):
     """Components, Kronecker deltas between free axes, and powers of named sizes."""
 
     components: tuple[Component, ...] = ()
@@ -39,7 +39,7 @@ class Term(NamedTuple):
     powers: tuple[tuple[str, int], ...] = ()
 
 
-ONE = Term()
+ONE = IndexTerm()
 
 
 def normal_term(
@@ -48,7 +48,7 @@ def normal_term(
     axes: Sequence[int],
     sizes: Mapping[int, Size],
     powers: Mapping[str, int],
-) -> tuple[fmpq, Term]:
+) -> tuple[fmpq, IndexTerm]:
     """Return the normal form of a product and the number it is to be multiplied by.
 
     Args:
@@ -89,7 +89,7 @@ def normal_term(
             exponents[size] = exponents.get(size, 0) + 1
     components = tuple(sorted(_canonical(part) for part in _connected(relabelled)))
     left = tuple(sorted((name, n) for name, n in exponents.items() if n))
-    return number, Term(components, tuple(deltas), left)
+    return number, IndexTerm(components, tuple(deltas), left)
 
 
 def _connected(factors: list[Factor]) -> list[Component]:
@@ -135,7 +135,9 @@ def _search(component: Component, colors: dict[int, int]) -> Component:
         classes.setdefault(color, []).append(label)
     tied = min((c for c, members in classes.items() if len(members) > 1), default=None)
     if tied is None:
-        names = {label: -1 - rank for rank, label in enumerate(sorted(colors, key=colors.__getitem__))}
+        names = {
+            label: -1 - rank for rank, label in enumerate(sorted(colors, key=colors.__getitem__))
+        }
         return tuple(sorted(_ordered(tensor, tuple(names.get(i, i) for i in labels))
                             for tensor, labels in component))  # fmt: skip
     # A colour between the classes singles one member out.

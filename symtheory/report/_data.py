@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from symtheory.comparison import Experiment, FinalCharge
-from symtheory.theory import Expression, Law
+from symtheory.theory import Expression, Law, MatrixLaw, TensorExpression
 from symtheory.verdict import jsonable
 
 SCHEMA_VERSION = 1
 
 
-def expression_data(expression: Expression) -> dict[str, Any]:
+def expression_data(expression: Expression | TensorExpression) -> dict[str, Any]:
     """Return a closed form as SymPy text (with the names that are symbols in it) and LaTeX."""
     closed = expression.sympy()
     names = sorted(str(symbol) for symbol in closed.free_symbols)
     return {"sympy": str(closed), "latex": expression.latex(), "symbols": names}
 
 
-def law_data(law: Law) -> dict[str, Any]:
+def law_data(law: Law | MatrixLaw) -> dict[str, Any]:
     """Return a law: its symmetry, closed forms, equilibrium, assumptions and proof."""
     out: dict[str, Any] = {
         "symmetry": law.name,
@@ -29,7 +29,21 @@ def law_data(law: Law) -> dict[str, Any]:
         "steps": [step.to_json() for step in law.steps],
     }
     out |= {name: expression_data(value) for name, value in law.expressions().items()}
-    if law.equilibrium is not None:
+    if isinstance(law, MatrixLaw):
+        out["definitions"] = [
+            {"name": name, "text": text, "latex": latex} for name, text, latex in law.definitions()
+        ]
+        if law.equilibrium is not None:
+            statements = law.equilibrium.statements()
+            out["equilibrium"] = {
+                "latex": law.equilibrium.latex(),
+                "condition": {"latex": f"{law.equilibrium.condition.latex()} = 0"},
+                "statements": [
+                    {"where": where, "text": text, "latex": latex}
+                    for where, text, latex in statements
+                ],
+            }
+    elif law.equilibrium is not None:
         point = law.equilibrium
         out["equilibrium"] = {
             "latex": point.latex(),

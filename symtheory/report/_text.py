@@ -7,7 +7,7 @@ from typing import Any
 import sympy
 
 from symtheory.comparison import Experiment, FinalCharge
-from symtheory.theory import Equilibrium, Expression, Law
+from symtheory.theory import Equilibrium, Expression, Law, MatrixLaw
 from symtheory.verdict import Verdict
 
 _LONGEST = 400
@@ -43,7 +43,7 @@ def shorten(closed: Any, size: int) -> str:
     return f"{text[:_LONGEST].rstrip()} ... ({size} terms; whole with --json)"
 
 
-def law_lines(law: Law, *, latex: bool = False) -> list[str]:
+def law_lines(law: Law | MatrixLaw, *, latex: bool = False) -> list[str]:
     """Return a law as lines of marked-up text."""
     lines = [f"[bold]Law[/]       {_plain(law.verdict.claim)}: {mark(law)}"]
     for step in law.steps:
@@ -58,6 +58,8 @@ def law_lines(law: Law, *, latex: bool = False) -> list[str]:
         return lines
     if latex:
         return [*lines, "", _plain(law.latex())]
+    if isinstance(law, MatrixLaw):
+        return [*lines, "", *_matrix_lines(law)]
     trace = "E[.] formal" if law.noise is not None and not law.noise.smooth else None
     lines += ["", f"[bold]Charge[/]    C = {_plain(formula(law.charge))}"]
     if law.noise_trace is None:
@@ -74,6 +76,13 @@ def law_lines(law: Law, *, latex: bool = False) -> list[str]:
     if law.equilibrium is not None:
         lines += _equilibrium_lines(law.equilibrium)
     return lines
+
+
+def _matrix_lines(law: MatrixLaw) -> list[str]:
+    """Return the formulas of a law for all sizes, one below the other."""
+    lines = law.text()
+    width = max(len(name) for name, _ in lines)
+    return [f"  [bold]{_plain(name):<{width}}[/]  {_plain(text)}" for name, text in lines]
 
 
 def _equilibrium_lines(equilibrium: Equilibrium) -> list[str]:

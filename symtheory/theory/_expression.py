@@ -26,7 +26,7 @@ def _shown(name: str) -> str | None:
 
 
 def latex_name(name: str) -> str:
-    """Return a user's name as LaTeX: U, \\Sigma_{x}, or upright text where LaTeX would misread it."""
+    """Return a user's name as LaTeX: U, \\Sigma_{x}, or upright text."""
     return _shown(name) or sympy.latex(sympy.Symbol(name))
 
 

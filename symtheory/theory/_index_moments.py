@@ -154,5 +154,3 @@ def _entry_cumulants(law: Law, order: int) -> tuple[Fraction, ...]:
 
 def _unnamed(name: str) -> Any:
     raise UnreadableError(f"a law of independent entries has no array {name!r}")
-
-

@@ -10,6 +10,7 @@ import numpy as np
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.symmetry import Exponential
+from symtheory.theory._entry_derive import derive_entries
 from symtheory.theory._tensor_expression import TensorExpression
 from symtheory.verdict import Status, Verdict
 
@@ -21,14 +22,11 @@ def compare_entries(
     sizes: Mapping[str, int],
 ) -> Verdict:
     """Return whether the expressions equal those derived entry by entry, as exact elements."""
-    # The entry-by-entry route hands over to this one when sizes are open.
-    from symtheory.theory._derive import derive
-
     missing = [n for n, shape in model.unbound.items() if shape is None and n not in sizes]
     if missing:
         raise InputError(f"the size {missing[0]!r} is not given; pass check_at({missing[0]}=...)")
     bound = model.bind(**sizes)
-    law = derive(bound, symmetry)
+    law = derive_entries(bound, symmetry)
     shown = ", ".join(f"{name} = {value}" for name, value in sizes.items())
     claim = f"at {shown} the law equals the one derived entry by entry"
     if law.charge is None or law.layout is None:

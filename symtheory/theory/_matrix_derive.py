@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import sympy
 
 from symtheory import shapes
 from symtheory.data import Law as DataLaw
@@ -249,7 +250,7 @@ def _law(
     def make(*terms: tuple[Any, Indexed]) -> TensorExpression:
         return TensorExpression(terms, model, reading.names, settings)
 
-    one = settings["learning_rate"] ** 0
+    one = sympy.Integer(1)
     drift = make((-4 * gamma, charge), (eta / size, noise))
     return MatrixLaw(
         model,
@@ -280,5 +281,5 @@ def _equilibrium(
 ) -> MatrixEquilibrium:
     minimum = None
     if product is not None and product.noise_at_minimum is not None:
-        minimum = make((1, product.noise_at_minimum))
+        minimum = make((sympy.Integer(1), product.noise_at_minimum))
     return MatrixEquilibrium(drift, product, charge, minimum)

@@ -165,9 +165,7 @@ class MatrixLaw:
         drift = self.drift
         if self.product is not None:
             (decay, charge), (rate, _) = drift.terms
-            drift = dataclasses.replace(
-                drift, terms=((decay, charge), (rate, self.product.formal))
-            )
+            drift = dataclasses.replace(drift, terms=((decay, charge), (rate, self.product.formal)))
         return str(drift), drift.latex()
 
     def _repr_latex_(self) -> str:

@@ -137,7 +137,9 @@ def _assemble(
         return None
     formal, sides = paired
     deviation = _deviation(gradient, laws, taken)
-    covariances = tuple(_covariance(t, axis, gradient, laws, deviation) for t, axis in sides.items())
+    covariances = tuple(
+        _covariance(t, axis, gradient, laws, deviation) for t, axis in sides.items()
+    )
     in_full = formal.substituted({c.tensor: c.value for c in covariances})
     noise_at_minimum = None
     if deviation is not None and all(c.at_minimum is not None for c in covariances):
@@ -155,8 +157,8 @@ def _assemble(
         along = along + einsum([(slope, [*names, *rows]), (tangent, rows)], names)
     identities.append(("G is constant on the orbit, and so are the Gammas", along))
     return ProductNoise(
-        symbol, gradient, _outer(gradient, laws, taken), covariances, formal, deviation, noise_at_minimum,
-        tuple(identities),
+        symbol, gradient, _outer(gradient, laws, taken), covariances, formal, deviation,
+        noise_at_minimum, tuple(identities),
     )  # fmt: skip
 
 
@@ -168,7 +170,7 @@ def _pair_up(
     sides: dict[Tensor, int] = {}
     axes = tuple(range(len(value.sizes)))
     for term, c in value.terms.items():
-        factors, sizes = unfolded(term, value.sizes)
+        factors, _ = unfolded(term, value.sizes)
         found = [labels for tensor, labels in factors if tensor == symbol]
         rest = [(t, labels) for t, labels in factors if t != symbol]
         shared = [k for k in (0, 1) if found[0][k] == found[1][k]] if len(found) == 2 else []
@@ -186,7 +188,7 @@ def _pair_up(
             return None
         operands = [(Indexed.of(t), labels) for t, labels in (*rest, (gamma, ends))]
         scale = Indexed((), {term._replace(components=(), deltas=()): c})
-        total = total + einsum([(scale, ()), *operands], axes, sizes)
+        total = total + einsum([(scale, ()), *operands], axes, dict(enumerate(value.sizes)))
     return total, sides
 
 

@@ -41,7 +41,9 @@ def _sum(value: Indexed, write: Callable[[IndexTerm, int], str]) -> str:
         body = write(term, axes)
         size = abs(number)
         if latex_style:
-            shown = "" if size == 1 else sympy.latex(sympy.Rational(size.numerator, size.denominator))
+            shown = (
+                "" if size == 1 else sympy.latex(sympy.Rational(size.numerator, size.denominator))
+            )
         else:
             shown = "" if size == 1 else f"{size}"
         piece = " ".join(part for part in (shown, body) if part) or "1"
@@ -176,7 +178,7 @@ def _latex_term(term: IndexTerm, axes: int) -> str:
             shown = rf"\mathrm{{Tr}}[{_latex_word(word)}]"
         elif kind == "form":
             row = rf"{latex_name(word[0].tensor.name)}^{{\top}} {_latex_word(word[1:])}"
-            shown = row if n == 1 else f"({row})"
+            shown = f"({row})"
         else:
             shown = _latex_word(word)
         parts.append(shown if n == 1 else f"{{{shown}}}^{{{n}}}")
@@ -294,7 +296,7 @@ def _sympy_indexed(term: IndexTerm, value: Indexed) -> Any:
         out = out * _dimension(name) ** n
     for tensor, labels in factors:
         if labels:
-            base = sympy.IndexedBase(tensor.name)
+            base: Any = sympy.IndexedBase(tensor.name)
             out = out * base[tuple(names[i] for i in labels)]
         else:
             out = out * _symbol(tensor)

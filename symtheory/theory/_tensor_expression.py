@@ -26,7 +26,7 @@ class TensorExpression:
 
     Attributes:
         terms: Pairs of a SymPy factor in the settings and a value of the index domain.
-        model: Whose parameters, constants and covariances the tensors are.
+        model: Whose parameters, constants and covariances the tensors are, if it is a model's.
         names: What each tensor is called by the user, by tensor: (kind, name).
         settings: Symbols of learning rate, batch size, weight decay, by code name.
 
@@ -42,7 +42,7 @@ class TensorExpression:
     """
 
     terms: tuple[tuple[Any, Indexed], ...]
-    model: Model
+    model: Model | None
     names: Mapping[Tensor, tuple[str, str]]
     settings: Mapping[str, sympy.Symbol]
 
@@ -57,7 +57,11 @@ class TensorExpression:
         return f"$\\displaystyle {self.latex()}$"
 
     def _joined(
-        self, write: Callable[[Indexed], str], shown: Callable[[Any], str], brackets: str, times: str
+        self,
+        write: Callable[[Indexed], str],
+        shown: Callable[[Any], str],
+        brackets: str,
+        times: str,
     ) -> str:
         pieces = []
         for factor, body in self.terms:
@@ -117,7 +121,7 @@ class TensorExpression:
         used = {symbol for factor, _ in self.terms for symbol in factor.free_symbols}
         needed = {name for name, symbol in self.settings.items() if symbol in used}
 
-        def function(params: Any, **values: Any) -> Any:
+        def function(params: Any = None, **values: Any) -> Any:
             missing = sorted(needed - set(values))
             if missing:
                 raise TypeError(f"this expression also needs {', '.join(missing)}")
@@ -130,15 +134,19 @@ class TensorExpression:
 
         return function
 
-    def _arrays(self, params: Any, values: Mapping[str, Any]) -> tuple[dict[Tensor, Any], dict[str, int]]:
+    def _arrays(
+        self, params: Any, values: Mapping[str, Any]
+    ) -> tuple[dict[Tensor, Any], dict[str, int]]:
         """Return the array of every tensor and the sizes they have."""
-        leaves = dict(zip(self.model.leaves, jax.tree.leaves(params), strict=True))
+        shapes = {} if self.model is None else self.model.leaves
+        known: Mapping[str, Any] = {} if self.model is None else self.model.values
+        leaves = dict(zip(shapes, jax.tree.leaves(params), strict=True))
         arrays: dict[Tensor, Any] = {}
-        sizes: dict[str, int] = dict(self.model.sizes)
+        sizes: dict[str, int] = {} if self.model is None else dict(self.model.sizes)
         needed = {t for _, body in self.terms for t in body.tensors}
         for tensor in sorted(needed):
             kind, name = self.names[tensor]
-            source = leaves if kind == "param" else {**self.model.values, **values}
+            source = leaves if kind == "param" else {**known, **values}
             if name not in source:
                 raise InputError(
                     f"the expression needs the {kind} {name!r} of shape {tensor.sizes}; "
@@ -153,8 +161,13 @@ class TensorExpression:
                 want = size if isinstance(size, int) else sizes.setdefault(size, have)
                 if want != have:
                     raise InputError(f"{name!r} makes the size {size} = {have}, elsewhere {want}")
-        for leaf, shape in zip(jax.tree.leaves(params), self.model.leaves.values(), strict=True):
-            sizes |= {s: n for s, n in zip(shape, jnp.shape(leaf), strict=True) if isinstance(s, str)}
+        for leaf, shape in zip(leaves.values(), shapes.values(), strict=True):
+            pairs = zip(shape, jnp.shape(leaf), strict=True)
+            sizes |= {size: have for size, have in pairs if isinstance(size, str)}
+        for size in sorted({n for _, body in self.terms for n in body.named_sizes} - set(sizes)):
+            if size not in values:
+                raise InputError(f"no array has the size {size!r}; pass {size}=... as a number")
+            sizes[size] = int(values[size])
         return arrays, sizes
 
 

@@ -77,7 +77,9 @@ def matrix_term(term: IndexTerm, axes: int) -> MatrixTerm | None:
     covered = set(rows) | {axis for pair in term.deltas for axis in pair}
     if covered != set(range(axes)) or (term.deltas and rows):
         return None
-    distinct = (rows[0],) if rows.get(0) is rows.get(1) and rows else tuple(rows[a] for a in sorted(rows))
+    distinct = (
+        (rows[0],) if rows.get(0) is rows.get(1) and rows else tuple(rows[a] for a in sorted(rows))
+    )
     return MatrixTerm(
         tuple(sorted(scalars)), tuple(sorted(squares)), distinct, bool(term.deltas), term.powers
     )

@@ -1,0 +1,63 @@
+"""E[f(z)] in closed form for arrays of symbolic sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sympy
+
+from symtheory import shapes
+from symtheory.data import Law
+from symtheory.errors import InputError
+from symtheory.readings import Indexed, Tensor, read_indexed
+from symtheory.theory._index_moments import expectation as exact_expectation
+from symtheory.theory._index_moments import sample_tensors
+from symtheory.theory._tensor_expression import TensorExpression
+
+
+def expectation(
+    function: Callable[..., Any],
+    random: Mapping[str, Law],
+    constants: Mapping[str, Any] | None = None,
+) -> TensorExpression:
+    """Return E[f(z)] or E[f(z, c)] exactly, whatever the sizes.
+
+    Gaussian arrays are paired by Wick's (Isserlis') theorem, with means; independent entries of
+    another law bring in their higher cumulants.
+
+    Args:
+        function: `f(sample)`, or `f(sample, constants)`: a JAX function made of sums, products,
+            contractions, transposes and traces; the result may be an array.
+        random: Independent random arrays by name; sizes, means and covariances may be names.
+        constants: Shapes of fixed arrays by name.
+
+    Returns:
+        An expression in whole matrices, with `latex()`, `sympy()` and `callable()`, a JAX function
+        `f(**values)` of the constants, means and covariances.
+
+    Raises:
+        UnreadableError: The function uses a primitive that the index domain cannot read.
+
+    >>> from symtheory.data import Normal
+    >>> print(expectation(lambda z, c: z["x"][:, None] * z["x"] @ c["A"] @ z["x"][:, None] * z["x"],
+    ...                   {"x": Normal("n", cov="S")}, {"A": ("n", "n")}))
+    S A^T S + S A S + Tr[A S] S
+    """
+    for name, law in random.items():
+        if not isinstance(law, Law):
+            raise InputError(f"random[{name!r}] is {law!r}; give a law such as Normal(shape)")
+    laws = sample_tensors(random)
+    samples = {t.name: t for t in laws}
+    fixed = {n: Tensor("constant", n, shapes.as_shape(s)) for n, s in (constants or {}).items()}
+    groups = [samples] if constants is None else [samples, fixed]
+    value = read_indexed(
+        function,
+        [{name: tensor.sizes for name, tensor in group.items()} for group in groups],
+        [{name: Indexed.of(tensor) for name, tensor in group.items()} for group in groups],
+    )
+    if not isinstance(value, Indexed):
+        raise InputError("expectation takes a function that returns one array; call it for each")
+    result = exact_expectation(value, laws)
+    names = {t: (t.kind, t.name) for t in result.tensors}
+    return TensorExpression(((sympy.Integer(1), result),), None, names, {})

@@ -1,0 +1,163 @@
+"""The index domain: equal expressions are equal objects, and what it says holds at every size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from symtheory.errors import UnreadableError
+from symtheory.readings import Indexed, Tensor, contract, einsum, read_indexed, vanishes_at_random
+
+U = Tensor("param", "U", ("m", "n"))
+W = Tensor("param", "W", ("n", "m"))
+S = Tensor("moment", "S", ("n", "n"), symmetric=True)
+X = Tensor("sample", "x", ("n",))
+TENSORS = [U, W, S, X]
+
+
+def numbers(sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    arrays = {t: rng.normal(size=[sizes[s] for s in t.sizes]) for t in TENSORS}
+    arrays[S] = arrays[S] + arrays[S].T
+    return arrays
+
+
+@st.composite
+def products(draw):
+    """Draw a product of tensors: their labels, and which of the labels stay free."""
+    chosen = draw(st.lists(st.sampled_from(TENSORS), min_size=1, max_size=5))
+    pool = {"m": ["a", "b", "c"], "n": ["i", "j", "k"]}
+    labels = [tuple(draw(st.sampled_from(pool[s])) for s in t.sizes) for t in chosen]
+    used = sorted({name for names in labels for name in names})
+    free = draw(st.lists(st.sampled_from(used), max_size=2, unique=True))
+    return chosen, labels, free
+
+
+@settings(max_examples=60, deadline=None)
+@given(products(), st.randoms(use_true_random=False))
+def test_the_order_and_the_names_of_summed_indices_do_not_matter(product, rng):
+    chosen, labels, free = product
+    value = einsum([(Indexed.of(t), names) for t, names in zip(chosen, labels, strict=True)], free)
+    order = list(range(len(chosen)))
+    rng.shuffle(order)
+    summed = [n for names in labels for n in names if n not in free]
+    fresh = {n: f"{n}'" for n in summed}
+    turned = [
+        (
+            Indexed.of(chosen[k]),
+            [fresh.get(n, n) for n in labels[k]][:: -1 if chosen[k] is S else 1],
+        )
+        for k in order
+    ]
+    assert einsum(turned, free) == value
+
+
+@settings(max_examples=60, deadline=None)
+@given(products())
+def test_a_product_has_the_value_that_numpy_gives_it(product):
+    chosen, labels, free = product
+    sizes = {"m": 2, "n": 3}
+    arrays = numbers(sizes)
+    value = einsum([(Indexed.of(t), names) for t, names in zip(chosen, labels, strict=True)], free)
+    names = {n: k for k, n in enumerate(sorted({n for ns in labels for n in ns}))}
+    operands = [
+        part
+        for t, ns in zip(chosen, labels, strict=True)
+        for part in (arrays[t], [names[n] for n in ns])
+    ]
+    want = np.einsum(*operands, [names[n] for n in free])
+    np.testing.assert_allclose(contract(value, sizes, arrays), want, rtol=1e-10, atol=1e-10)
+
+
+@settings(max_examples=25, deadline=None)
+@given(products())
+def test_the_derivative_is_the_one_of_autodiff(product):
+    chosen, labels, _ = product
+    sizes = {"m": 2, "n": 2}
+    arrays = numbers(sizes)
+    value = einsum([(Indexed.of(t), names) for t, names in zip(chosen, labels, strict=True)], ())
+
+    def at(u):
+        return contract(value, sizes, {**arrays, U: u}, xp=jnp) + 0 * u.sum()
+
+    want = jax.grad(at)(jnp.asarray(arrays[U]))
+    have = contract(value.derivative(U), sizes, arrays)
+    np.testing.assert_allclose(have, want, rtol=1e-9, atol=1e-9)
+
+
+def test_the_derivative_by_a_symmetric_matrix_is_symmetric():
+    value = einsum([(Indexed.of(U), "ai"), (Indexed.of(S), "ij"), (Indexed.of(W), "ja")], "")
+    slope = value.derivative(S)
+    assert slope == slope.transposed()
+    product = einsum([(Indexed.of(W), "ia"), (Indexed.of(U), "aj")], "ij")
+    assert slope.scaled(2) == product + product.transposed()
+
+
+RESTATED = {
+    "plain": lambda u, w, x: jnp.sum((u @ w @ u @ x) ** 2),
+    "einsum": lambda u, w, x: jnp.einsum(
+        "ai,ib,bj,j,al,lc,ck,k->", u, w, u, x, u, w, u, x
+    ),
+    "trace": lambda u, w, x: jnp.trace(jnp.outer(u @ w @ u @ x, u @ w @ u @ x)),
+    "norm": lambda u, w, x: jnp.linalg.norm(u @ (w @ (u @ x))) ** 2,
+    "identity": lambda u, w, x: jnp.sum((u @ jnp.eye(u.shape[1]) @ w @ u @ x) ** 2),
+    "transposes": lambda u, w, x: jnp.sum(jnp.square(x @ u.T @ w.T @ u.T)),
+    "halves": lambda u, w, x: jnp.mean((u @ w @ u @ x) ** 2) * u.shape[0] / 2 * 2.0,
+    "vmap": lambda u, w, x: jnp.sum(jax.vmap(lambda row: jnp.dot(row, w @ (u @ x)))(u) ** 2),
+    "axes": lambda u, w, x: jnp.sum((u[None] @ (w @ u @ x)[None, :, None]).squeeze((0, 2)) ** 2),
+    "jit": jax.jit(lambda u, w, x: jnp.sum((u @ w @ u @ x) ** 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESTATED)
+def test_the_same_function_written_in_another_way_is_the_same_value(name):
+    inputs = [Indexed.of(t) for t in (U, W, X)]
+    structures = [t.sizes for t in (U, W, X)]
+    first = read_indexed(RESTATED["plain"], structures, inputs)
+    assert read_indexed(RESTATED[name], structures, inputs) == first
+    assert len(first.terms) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "word"),
+    [
+        (lambda u, w, x: jnp.sum(jax.nn.relu(u @ x)), "max"),
+        (lambda u, w, x: jnp.sum(jnp.exp(x)), "exp"),
+        (lambda u, w, x: jnp.linalg.norm(x), "polynomial"),
+        (lambda u, w, x: jnp.linalg.norm(x) ** 3, "sqrt|integer_pow"),
+        (lambda u, w, x: jnp.sum(u.reshape(-1) ** 2), "an axis of size"),
+        (lambda u, w, x: jnp.sum(x) / jnp.sum(x**2), "div"),
+        (lambda u, w, x: jnp.sum(jnp.tril(w @ u)), "ge"),
+        (lambda u, w, x: jnp.sum(u @ w, axis=1)[0], "'lt'"),
+        (lambda u, w, x: jnp.sum(jnp.concatenate([x, x])), "concatenate|stack"),
+    ],
+)  # fmt: skip
+def test_what_it_cannot_read_is_named(function, word):
+    with pytest.raises(UnreadableError, match=word):
+        read_indexed(function, [t.sizes for t in (U, W, X)], [Indexed.of(t) for t in (U, W, X)])
+
+
+def test_any_text_is_a_name_of_a_size_or_a_tensor():
+    strange = Tensor("param", "e", ("lambda", "my size"))
+    value = read_indexed(lambda a: jnp.mean(a**2), [strange.sizes], [Indexed.of(strange)])
+    assert value.named_sizes == {"lambda", "my size"}
+    arrays = {strange: np.arange(6.0).reshape(2, 3)}
+    have = contract(value, {"lambda": 2, "my size": 3}, arrays)
+    assert have == pytest.approx(np.mean(arrays[strange] ** 2))
+
+
+def test_random_entries_refute_what_the_normal_form_refutes():
+    uw = einsum([(Indexed.of(U), "ai"), (Indexed.of(W), "ib")], "ab")
+    assert vanishes_at_random(uw - uw)
+    assert not vanishes_at_random(uw - uw.transposed())
+    one = einsum([(Indexed.of(U), "ai"), (Indexed.of(U), "ai")], "")
+    assert not vanishes_at_random(one - one.scaled(2))
+
+
+def test_many_equal_factors_are_brought_to_normal_form_quickly():
+    square = einsum([(Indexed.of(X), "i"), (Indexed.of(X), "i")], "")
+    value = einsum([(square, "")] * 8, "")
+    [(term, number)] = value.terms.items()
+    assert number == 1 and len(term.components) == 8
