@@ -61,7 +61,6 @@ def _scalar_rules(domain: ArrayDomain, functions: dict[str, Scalar]) -> dict[str
         "neg": lambda x, **_: np.negative(x),
         "div": lambda a, b, **_: np.true_divide(a, b),
         "square": lambda x, **_: elementwise(lambda v: integer_power(v, 2), x),
-        "one_minus_square": lambda x, **_: elementwise(lambda v: 1 - integer_power(v, 2), x),
         "integer_pow": lambda x, *, y, **_: elementwise(lambda v: integer_power(v, y), x),
         "pow": _power_rule(domain, functions),
         "convert_element_type": lambda x, *, new_dtype, **_: _convert(domain, x, new_dtype),

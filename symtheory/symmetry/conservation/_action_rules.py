@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "erf_inv", "sin",
-    "one_minus_square",
     "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "lgamma",
     "digamma", "pow", "not", "and", "or", "is_finite",
 )  # fmt: skip

@@ -404,7 +404,6 @@ def _rules() -> dict[str, Rule]:
         "add": _add, "add_any": _add, "sub": lambda a, b: _add(a, _negative(b)),
         "mul": _multiply, "div": _divide, "neg": _negative, "abs": _absolute, "sign": _sign,
         "square": lambda x: _multiply(x, x),
-        "one_minus_square": lambda x: negate(_multiply(x, x)),
         "pow": _general_power, "max": _larger,
         "min": _smaller, "clamp": lambda low, x, high: _smaller(_larger(x, low), high),
         "gt": _GREATER, "lt": lambda a, b: _GREATER(b, a),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ODD = ("tanh", "erf", "erf_inv", "sin", "tan", "asin", "atan", "sinh", "asinh", "atanh", "cbrt",
         "sign", "neg", "convert_element_type")  # fmt: skip
-_EVEN = ("abs", "square", "one_minus_square", "cos", "cosh")
+_EVEN = ("abs", "square", "cos", "cosh")
 _PLAIN = (
     "exp", "exp2", "expm1", "log", "log1p", "logistic", "erfc", "acos", "acosh", "lgamma",
     "digamma", "sqrt", "rsqrt", "not", "is_finite",
