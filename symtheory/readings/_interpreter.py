@@ -207,9 +207,7 @@ def _enter(
     raise unreadable(domain.name, name)
 
 
-def _unroll(
-    equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline
-) -> list[Any]:
+def _unroll(equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline) -> list[Any]:
     """Read a scan of fixed length step by step."""
     params, (n_constants, n_carry) = equation.params, _scan_counts(equation)
     constants = arguments[:n_constants]
@@ -248,9 +246,7 @@ def _scan_counts(equation: Any) -> tuple[int, int]:
     return len(equation.invars) - n_carry - n_scanned, n_carry
 
 
-def _repeat(
-    equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline
-) -> list[Any]:
+def _repeat(equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline) -> list[Any]:
     """Read a while loop whose condition depends on counters only."""
     params = equation.params
     n_test, n_body = params["cond_nconsts"], params["body_nconsts"]
@@ -265,9 +261,7 @@ def _repeat(
         carry = read(params["body_jaxpr"], domain, [*body_constants, *carry], deadline)
 
 
-def _branch(
-    equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline
-) -> list[Any]:
+def _branch(equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline) -> list[Any]:
     """Read a choice between branches that is the same for all parameters and samples."""
     params, (which, *rest) = equation.params, arguments
     if not _is_concrete(which):
