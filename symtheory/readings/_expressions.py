@@ -24,7 +24,7 @@ _EXPRESSIONS: dict[str, Callable[..., Any]] = {
         lambda total, c: total * x + c, reversed(coefficients)
     ),
 }
-"""The primitives of newer JAX; coefficients come from the lowest degree to the highest."""
+"""Primitives of JAX 0.11 and 0.12; coefficients come from the lowest degree to the highest."""
 
 
 def expression(equation: Any) -> ClosedJaxpr | None:
@@ -62,7 +62,7 @@ def _erf_with_derivative(x: Any) -> Any:
 def _is_gaussian(equation: Any) -> bool:
     """Tell whether a call is the exp(-x^2) by which JAX writes the derivative of erf.
 
-    From 0.11 on it cuts x into a high and a low part, by its bits. The program is compared with
+    From 0.12 on it cuts x into a high and a low part, by its bits. The program is compared with
     that of the JAX at hand, so that nothing else that cuts off bits passes for it.
     """
     if equation.primitive.name != "custom_jvp_call" or len(equation.invars) != 1:
