@@ -11,7 +11,7 @@ from flint import arb
 
 from symtheory.errors import UnreadableError
 from symtheory.readings._arrays import Scalar, boxed, elementwise, is_bool
-from symtheory.readings._casts import HALF
+from symtheory.readings._casts import is_rounding_cast
 from symtheory.readings._concrete import cumulate, select_concretely
 from symtheory.readings._interpreter import Rule, unreadable
 
@@ -61,7 +61,6 @@ def _scalar_rules(domain: ArrayDomain, functions: dict[str, Scalar]) -> dict[str
         "neg": lambda x, **_: np.negative(x),
         "div": lambda a, b, **_: np.true_divide(a, b),
         "square": lambda x, **_: elementwise(lambda v: integer_power(v, 2), x),
-        "one_minus_square": lambda x, **_: elementwise(lambda v: 1 - integer_power(v, 2), x),
         "integer_pow": lambda x, *, y, **_: elementwise(lambda v: integer_power(v, y), x),
         "pow": _power_rule(domain, functions),
         "convert_element_type": lambda x, *, new_dtype, **_: _convert(domain, x, new_dtype),
@@ -78,7 +77,7 @@ def _scalar_rules(domain: ArrayDomain, functions: dict[str, Scalar]) -> dict[str
 
 
 def _convert(domain: ArrayDomain, x: np.ndarray, dtype: Any) -> np.ndarray:
-    if x.dtype == object and np.dtype(dtype).name in HALF:
+    if x.dtype == object and is_rounding_cast(dtype):
         raise unreadable(domain.name, "convert_element_type", f"a cast to {dtype} rounds")
     return domain.lift(x)
 

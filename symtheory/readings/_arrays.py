@@ -124,7 +124,8 @@ class ArrayDomain:
 
 def elementwise(function: Scalar, *arrays: Any) -> np.ndarray:
     """Apply a scalar function entry by entry, keeping zero-dimensional results arrays."""
-    return settle(boxed(np.frompyfunc(function, len(arrays), 1)(*arrays)))
+    with np.errstate(invalid="ignore"):  # the functions treat NaN themselves
+        return settle(boxed(np.frompyfunc(function, len(arrays), 1)(*arrays)))
 
 
 def boxed(value: Any) -> np.ndarray:

@@ -11,10 +11,16 @@ from typing import Any
 
 import numpy as np
 
-HALF = frozenset({"float16", "bfloat16"})
-"""Types that people cast to in order to round."""
-
 
 def is_exact_cast(dtype: Any) -> bool:
     """Tell whether a cast to that type is the identity on real numbers."""
     return np.dtype(dtype).name in ("float32", "float64")
+
+
+def is_rounding_cast(dtype: Any) -> bool:
+    """Tell whether a cast to that type rounds on purpose: to half precision, or to fewer bits.
+
+    >>> is_rounding_cast("float16"), is_rounding_cast("float32"), is_rounding_cast("int32")
+    (True, False, False)
+    """
+    return np.dtype(dtype).kind not in "biuc" and not is_exact_cast(dtype)

@@ -54,7 +54,7 @@ def degree_rules() -> dict[str, Rule]:
 _INVARIANT = (
     "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "erf_inv", "sin",
     "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "lgamma",
-    "digamma", "one_minus_square", "and", "or", "not", "xor", "reduce_and", "reduce_or", "cumprod",
+    "digamma", "and", "or", "not", "xor", "reduce_and", "reduce_or", "cumprod",
 )  # fmt: skip
 """Functions with no degree of their own: what they are applied to must not change at all."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
 from symtheory.errors import BudgetError, PrimitiveError, UnreadableError
+from symtheory.readings._expressions import expression
 
 Rule = Callable[..., Any]
 """A rule takes the read inputs and the primitive's parameters and returns the read output(s)."""
@@ -138,7 +139,9 @@ def _walk(
             outputs = _apply(name, params, domain, arguments)
             outputs = outputs if equation.primitive.multiple_results else [outputs]
         elif name in _CONTROL:
-            outputs = _CONTROL[name](params, domain, arguments, deadline)
+            outputs = _CONTROL[name](equation, domain, arguments, deadline)
+        elif (body := expression(equation)) is not None:
+            outputs = read(body, domain, arguments, deadline)
         else:
             outputs = _enter(name, params, domain, arguments, deadline)
         values.update(zip(equation.outvars, outputs, strict=True))
@@ -186,7 +189,7 @@ def _apply(name: str, params: Mapping[str, Any], domain: Domain, arguments: list
 
 _CALLS = frozenset({
     "jit", "pjit", "xla_call", "core_call", "closed_call", "remat", "remat2", "checkpoint",
-    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin",
+    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin", "eval_jaxpr",
 })  # fmt: skip
 
 
@@ -204,11 +207,9 @@ def _enter(
     raise unreadable(domain.name, name)
 
 
-def _unroll(
-    params: Mapping[str, Any], domain: Domain, arguments: list[Any], deadline: Deadline
-) -> list[Any]:
+def _unroll(equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline) -> list[Any]:
     """Read a scan of fixed length step by step."""
-    n_constants, n_carry = params["num_consts"], params["num_carry"]
+    params, (n_constants, n_carry) = equation.params, _scan_counts(equation)
     constants = arguments[:n_constants]
     carry = arguments[n_constants : n_constants + n_carry]
     sequences = arguments[n_constants + n_carry :]
@@ -227,10 +228,27 @@ def _unroll(
     return [*carry, *(domain.stack(column) for column in zip(*collected, strict=True))]
 
 
-def _repeat(
-    params: Mapping[str, Any], domain: Domain, arguments: list[Any], deadline: Deadline
-) -> list[Any]:
+def _scan_counts(equation: Any) -> tuple[int, int]:
+    """Return how many constants and carried values a scan has, which come first in this order.
+
+    What is scanned or collected has an axis more outside of the scan than in its body. (How the
+    parameters of the primitive say it depends on the version of JAX.)
+    """
+    body = equation.params["jaxpr"]
+    n_scanned = sum(
+        outer.aval.ndim > inner.ndim
+        for outer, inner in zip(equation.invars, body.in_avals, strict=True)
+    )
+    n_carry = sum(
+        outer.aval.ndim == inner.ndim
+        for outer, inner in zip(equation.outvars, body.out_avals, strict=True)
+    )
+    return len(equation.invars) - n_carry - n_scanned, n_carry
+
+
+def _repeat(equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline) -> list[Any]:
     """Read a while loop whose condition depends on counters only."""
+    params = equation.params
     n_test, n_body = params["cond_nconsts"], params["body_nconsts"]
     test_constants, body_constants = arguments[:n_test], arguments[n_test : n_test + n_body]
     carry = arguments[n_test + n_body :]
@@ -243,11 +261,9 @@ def _repeat(
         carry = read(params["body_jaxpr"], domain, [*body_constants, *carry], deadline)
 
 
-def _branch(
-    params: Mapping[str, Any], domain: Domain, arguments: list[Any], deadline: Deadline
-) -> list[Any]:
+def _branch(equation: Any, domain: Domain, arguments: list[Any], deadline: Deadline) -> list[Any]:
     """Read a choice between branches that is the same for all parameters and samples."""
-    which, *rest = arguments
+    params, (which, *rest) = equation.params, arguments
     if not _is_concrete(which):
         raise unreadable(
             domain.name, "cond", "its condition depends on parameters or samples; use jnp.where"
@@ -256,13 +272,14 @@ def _branch(
     return read(params["branches"][index], domain, rest, deadline)
 
 
-def _platform(params: Mapping[str, Any], *_: Any) -> list[Any]:
+def _platform(equation: Any, *_: Any) -> list[Any]:
     """Take the branch written for every platform."""
-    return [np.asarray(list(params["platforms"]).index(None), dtype=np.int32)]
+    return [np.asarray(list(equation.params["platforms"]).index(None), dtype=np.int32)]
 
 
-def _empty(params: Mapping[str, Any], domain: Domain, *_: Any) -> list[Any]:
+def _empty(equation: Any, domain: Domain, *_: Any) -> list[Any]:
     """Stand in for a value that is never looked at."""
+    params = equation.params
     return [domain.constant(np.zeros(params.get("shape", ()), dtype=params["dtype"]))]
 
 

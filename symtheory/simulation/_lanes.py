@@ -30,9 +30,9 @@ _ELEMENTWISE = frozenset(
     """
     abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type
     copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite
-    le lgamma log log1p logistic lt max min mul ne neg not or pow rem round rsqrt select_n sign sin
-    shift_left shift_right_arithmetic shift_right_logical sinh sqrt square stop_gradient sub tan
-    tanh xor
+    le lgamma log log1p log2 logistic lt max min mul ne neg not one_minus_square or polynomial pow
+    rem round rsqrt select_n sign sin shift_left shift_right_arithmetic shift_right_logical sinh
+    sqrt square stop_gradient sub tan tanh xor
     """.split()  # noqa: SIM905
 )
 _REDUCTIONS = frozenset({"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "squeeze"})

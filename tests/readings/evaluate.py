@@ -1,4 +1,4 @@
-"""Ring elements as numbers by a route of its own: plain floats, nothing of `readings`."""
+"""Ring elements as numbers by a route of its own: functions of floats, nothing of `readings`."""
 
 import math
 from fractions import Fraction
@@ -26,11 +26,22 @@ FUNCTIONS = {
 
 def product(factors):
     """A product in which zero wins: what a branch that is not taken would give does not matter."""
-    return 0.0 if 0 in factors else math.prod(factors)
+    if 0 in factors:
+        return Fraction(0)
+    return math.nan if math.nan in factors else math.prod(factors, start=Fraction(1))
+
+
+def exact(value):
+    """A float as a fraction, so that nothing is rounded or overflows between the functions."""
+    return Fraction(value) if math.isfinite(value) else math.nan
 
 
 def number(element, values):
     """The value of an element at numbers for its symbols, kernels from the inside out."""
+    return float(fraction(element, values))
+
+
+def fraction(element, values):
     ring = element.ring
     names = {index: name for name, index in ring.names.items()}
     known = {}
@@ -39,21 +50,24 @@ def number(element, values):
         if index not in known:
             kernel = ring.kernels.get(index)
             if kernel is None:
-                known[index] = float(values[names[index]])
+                known[index] = exact(float(values[names[index]]))
             else:
                 function = FUNCTIONS.get(kernel.function) or getattr(math, kernel.function)
+                argument = fraction(kernel.argument, values)
                 try:
-                    known[index] = function(number(kernel.argument, values))
-                except ValueError:  # on a branch that is not taken
+                    if kernel.function not in ("positive", "vanishing"):
+                        argument = float(argument)
+                    known[index] = exact(function(argument))
+                except (ValueError, OverflowError):  # on a branch that is not taken
                     known[index] = math.nan
         return known[index]
 
     def polynomial(poly):
-        return math.fsum(
-            float(Fraction(int(c.p), int(c.q)))
+        return sum(
+            Fraction(int(c.p), int(c.q))
             * product([generator(i) ** int(n) for i, n in enumerate(exponents) if n])
             for exponents, c in poly.to_dict().items()
         )
 
-    below = 1.0 if element.denominator is None else polynomial(element.denominator)
+    below = 1 if element.denominator is None else polynomial(element.denominator)
     return polynomial(element.numerator) / below

@@ -219,6 +219,7 @@ def test_balls_that_are_undefined():
 ROUNDED = {
     "half": lambda u: u.astype(jnp.float16).astype(float),
     "brain": lambda u: u.astype(jnp.bfloat16).astype(float),
+    "eight bits": lambda u: u.astype(jnp.float8_e4m3fn).astype(float),
     "reduced": lambda u: jax.lax.reduce_precision(u, 5, 2),
 }
 

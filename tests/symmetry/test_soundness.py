@@ -1,10 +1,13 @@
 """Losses built to make a derivative lie: none of them may be called invariant."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 import symtheory as st
+from symtheory.errors import UnreadableError
 
 Y = {"y": st.Normal(())}
 TRANSLATION = st.Affine(lambda p: {"u": 1.0 + 0 * p["u"]}, name="translation")
@@ -103,3 +106,45 @@ def test_one_name_for_two_arrays_is_refused():
         )
     with pytest.raises(st.InputError, match="same name"):
         st.Normal(2, mean="m", cov="m")
+
+
+# --- rounding on purpose --------------------------------------------------------------------------
+
+ROUNDED = {
+    "half": lambda u: u.astype(jnp.float16).astype(float),
+    "brain": lambda u: u.astype(jnp.bfloat16).astype(float),
+    "eight bits": lambda u: u.astype(jnp.float8_e4m3fn).astype(float),
+    "reduced": lambda u: jax.lax.reduce_precision(u, 5, 2),
+}
+EXACT = {
+    "single": lambda u: u.astype(jnp.float32).astype(float),
+    "reduced to single": lambda u: jax.lax.reduce_precision(u, 8, 23),
+}
+
+
+def product(change):
+    return model(lambda p, z: (change(p["u"]) @ p["w"] - z["y"]) ** 2, u=(3,), w=(3,))
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_rounding_has_no_scalings_and_no_laws(name):
+    laws = st.conservation_laws(product(ROUNDED[name]))
+    assert laws.lower == 0 and laws.status != "proved"
+    with contextlib.suppress(UnreadableError):
+        assert st.verify(product(ROUNDED[name]), RESCALING).status != "proved"
+    assert not st.discover(product(ROUNDED[name])).generators
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_single_precision_is_exact(name):
+    laws = st.conservation_laws(product(EXACT[name]))
+    assert (laws.lower, laws.upper) == (5, 5)
+    assert st.verify(product(EXACT[name]), RESCALING).status == "proved"
+    assert st.discover(product(EXACT[name])).generators
+
+
+@pytest.mark.parametrize("name", ROUNDED | EXACT)
+def test_rounding_is_odd_and_alike_for_all_entries(name):
+    found = st.reflections(product((ROUNDED | EXACT)[name]))
+    kinds = {(r.kind, str(r.verdict.status)) for r in found}
+    assert {("swap", "proved"), ("flip", "proved")} <= kinds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symtheory.errors import UnreadableError
+from symtheory.readings._casts import is_rounding_cast
 from symtheory.readings._concrete import CONCRETE
 from symtheory.readings._interpreter import Rule
 from symtheory.readings._movement import MOVEMENT, iota
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "erf_inv", "sin",
-    "one_minus_square",
     "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "lgamma",
     "digamma", "pow", "not", "and", "or", "is_finite",
 )  # fmt: skip
@@ -54,8 +54,11 @@ def action_rules(domain: Actions) -> dict[str, Rule]:
     rules |= dict.fromkeys(("max", "min"), homogeneous)
     rules |= dict.fromkeys(("gt", "lt", "ge", "le", "eq", "ne", "sign"), compared)
     rules |= dict.fromkeys(_FUNCTIONS, invariant)
-    rules |= dict.fromkeys(("neg", "convert_element_type"), lambda a, **_: domain.lift(a))
     rules |= {
+        "neg": lambda a, **_: domain.lift(a),
+        "convert_element_type": lambda a, *, new_dtype, **_: (
+            invariant(a) if is_rounding_cast(new_dtype) else domain.lift(a)
+        ),
         "abs": homogeneous,
         "mul": lifted(lambda a, b, **_: _product(a, b)),
         "div": lifted(lambda a, b, **_: _product(a, _power(b, -1, 1))),
@@ -176,7 +179,7 @@ def _moved(domain: Actions, name: str) -> Rule:
         if not any(isinstance(x, Acted) for x in xs):
             return move(*xs, **params)
         if name in _SAME:
-            return xs[0]
+            return move(*xs, **params)
         if name in ("gather", "dynamic_slice") and any(isinstance(x, Acted) for x in xs[1:]):
             raise UnreadableError(f"places of {name!r} depend on parameters or samples")
         data = [domain.lift(x) for x in xs if isinstance(x, Acted)]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symtheory.errors import UnreadableError
+from symtheory.readings._casts import is_rounding_cast
 from symtheory.readings._concrete import CONCRETE
-from symtheory.readings._interpreter import Rule
+from symtheory.readings._interpreter import Rule, unreadable
 from symtheory.readings._movement import MOVEMENT, iota, scatter_places
 from symtheory.symmetry.conservation._modular import (
     MODULUS,
@@ -67,7 +68,7 @@ def lane_rules(domain: Modular) -> dict[str, Rule]:
         "or": lambda a, b, **_: _logical(np.logical_or, a, b),
         "not": lambda a, **_: _logical(np.logical_not, a),
         "select_n": lambda which, *cases, **_: _select(domain, which, cases),
-        "convert_element_type": lambda a, *, new_dtype, **_: domain.lift(a),
+        "convert_element_type": lambda a, *, new_dtype, **_: _convert(domain, a, new_dtype),
         "iota": lambda *, dtype, **params: (
             domain.lift(iota(dtype=dtype, **params))
             if np.dtype(dtype).kind == "f"
@@ -103,6 +104,12 @@ def _aligned(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
 
 def _negative(a: Lanes) -> Lanes:
     return Lanes(-a.residue % MODULUS, None if a.middle is None else -a.middle, a.radius)
+
+
+def _convert(domain: Modular, a: Any, dtype: Any) -> Lanes:
+    if is_rounding_cast(dtype):
+        raise unreadable(domain.name, "convert_element_type", f"a cast to {dtype} rounds")
+    return domain.lift(a)
 
 
 def _power(a: Lanes, n: int) -> Lanes:
@@ -200,7 +207,7 @@ def _moved(domain: Modular, name: str) -> Rule:
         truth = all(isinstance(x, Lanes) and x.residue.dtype == bool for x in xs[:count])
         data = [x if truth else domain.lift(x) for x in xs[:count]]
         if name in ("copy", "copy_p", "stop_gradient", "reduce_precision", "name"):
-            return data[0]
+            return move(data[0], **params)
         if name == "optimization_barrier":
             return data
         places, start = [], 0

@@ -32,9 +32,9 @@ def check(model: Model, loss: ClosedJaxpr) -> None:
 
 
 _SMOOTH = frozenset({
-    *(name for name in MOVEMENT if name != "stop_gradient"), "dot_general", "add", "add_any",
+    *MOVEMENT.keys() - {"stop_gradient", "reduce_precision"}, "dot_general", "add", "add_any",
     "sub", "mul", "div", "neg", "integer_pow", "square", "sqrt", "rsqrt", "exp", "exp2", "log",
-    "one_minus_square",
+    "log2", "one_minus_square", "polynomial",
     "expm1", "log1p", "tanh", "logistic", "erf", "erfc", "sin", "cos", "sinh", "cosh", "reduce_sum",
     "reduce_prod", "cumsum", "iota", "convert_element_type", "jit", "pjit",
 })  # fmt: skip

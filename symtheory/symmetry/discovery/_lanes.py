@@ -21,6 +21,7 @@ from flint import arb
 
 from symtheory.errors import UnreadableError
 from symtheory.exact import rational
+from symtheory.readings._casts import is_exact_cast, is_rounding_cast
 from symtheory.readings._concrete import CONCRETE
 from symtheory.readings._interpreter import Rule, unreadable
 from symtheory.readings._movement import MOVEMENT, iota, scatter_places
@@ -386,9 +387,9 @@ def _scatter_add(x: Any, indices: Any, updates: Any, **params: Any) -> Lanes:
 
 def _convert(x: Any, *, new_dtype: Any, **_: Any) -> Any:
     x = lift(x)
-    if np.dtype(new_dtype).kind == "f":
+    if is_exact_cast(new_dtype):
         return x
-    if np.any(x.errors) or np.any(x.values != np.rint(x.values)):
+    if is_rounding_cast(new_dtype) or np.any(x.errors) or np.any(x.values != np.rint(x.values)):
         raise unreadable("lanes", "convert_element_type", "it rounds")
     return x.values.astype(new_dtype)
 
@@ -404,7 +405,6 @@ def _rules() -> dict[str, Rule]:
         "add": _add, "add_any": _add, "sub": lambda a, b: _add(a, _negative(b)),
         "mul": _multiply, "div": _divide, "neg": _negative, "abs": _absolute, "sign": _sign,
         "square": lambda x: _multiply(x, x),
-        "one_minus_square": lambda x: negate(_multiply(x, x)),
         "pow": _general_power, "max": _larger,
         "min": _smaller, "clamp": lambda low, x, high: _smaller(_larger(x, low), high),
         "gt": _GREATER, "lt": lambda a, b: _GREATER(b, a),

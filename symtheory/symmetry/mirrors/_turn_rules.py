@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from symtheory.symmetry.mirrors._turns import Turns
 
 _ODD = ("tanh", "erf", "erf_inv", "sin", "tan", "asin", "atan", "sinh", "asinh", "atanh", "cbrt",
-        "sign", "neg", "convert_element_type")  # fmt: skip
-_EVEN = ("abs", "square", "one_minus_square", "cos", "cosh")
+        "sign", "neg", "convert_element_type", "reduce_precision")  # fmt: skip
+_EVEN = ("abs", "square", "cos", "cosh")
 _PLAIN = (
     "exp", "exp2", "expm1", "log", "log1p", "logistic", "erfc", "acos", "acosh", "lgamma",
     "digamma", "sqrt", "rsqrt", "not", "is_finite",
@@ -152,7 +152,7 @@ def _summed(a: Turned, axes: Any) -> Turned:
 
 # --- movement ----------------------------------------------------------------------------------
 
-_SAME = ("copy", "copy_p", "stop_gradient", "reduce_precision", "name", "sharding_constraint")
+_SAME = ("copy", "copy_p", "stop_gradient", "name", "sharding_constraint")
 
 
 def _moved(domain: Turns, name: str) -> Rule:
