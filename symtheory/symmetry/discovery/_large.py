@@ -302,13 +302,21 @@ class Search:
 
     def shifts(self, seen: Measured) -> None:
         """Find axes along which the gradient sums to zero: adding a constant along them is free."""
+        found: dict[tuple[int, int], list[Place]] = {}
         for place, table in seen.shifts.items():
             size, scale = np.max(table[:, 0]), np.max(table[:, 1])
             if scale > 0 and size <= _SMALL * scale:
                 part = self.parts[place.part]
-                others = math.prod(part.shape) // part.shape[place.axis]
-                self._add(f"shift of {self._text(place)}", others, 0, {place: Fraction(1)}, 0, "",
-                          affine=True)  # fmt: skip
+                found.setdefault((part.leaf, place.axis + part.first_axis), []).append(place)
+        for (leaf, axis), places in found.items():
+            self.report("prove shifts", 0, 0)
+            shapes = [self.parts[place.part].shape for place in places]
+            counts = [math.prod(s) // s[p.axis] for s, p in zip(shapes, places, strict=True)]
+            proof = self.prover.shift([(leaf, axis)])
+            name = "logit shift" if proof and proof.logit else "shift"
+            self._add(f"{name} of {self._texts(dict.fromkeys(places, Fraction(1)))}", sum(counts),
+                      0, dict.fromkeys(places, Fraction(1)), sum(counts) if proof else 0,
+                      proof.how if proof else "", affine=True)  # fmt: skip
 
     # --- bookkeeping ---
 
