@@ -118,6 +118,8 @@ class Discovery:
         trivial: Leaves (or parts of leaves) on which the loss does not depend, with verdicts.
         structure: The Lie algebra; None where it was not computed.
         seconds: Time taken.
+        charges: Independent charges of the proved symmetries, at least; None where only
+            `conservation_laws` counts them.
     """
 
     model: Model
@@ -133,6 +135,7 @@ class Discovery:
     trivial: Mapping[str, Verdict]
     structure: Structure | None
     seconds: float
+    charges: int | None = None
 
     @property
     def status(self) -> Status:
