@@ -95,8 +95,10 @@ def load(text: str) -> Source:
 
 
 def _fits(symmetry: Exponential, model: Model) -> bool:
+    # Open sizes are taken different from one another, so that none fits by accident.
+    names = [name for name, shape in model.unbound.items() if shape is None]
     try:
-        symmetry.check(model)
+        symmetry.check(model.bind(**{name: 2 + k for k, name in enumerate(names)}))
     except InputError:
         return False
     return True

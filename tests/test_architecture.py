@@ -20,7 +20,7 @@ ROOMS = {
     if path.suffix == ".py" or (path / "__init__.py").exists()
 }
 # The rooms that users see, and models written as a user writes them.
-MAY_IMPORT_FRONT = {"__init__", "__main__", "cli", "report", "zoo"}
+MAY_IMPORT_FRONT = {"__init__", "__main__", "cli", "commands", "report", "zoo"}
 NAMEDTUPLE = {"_replace", "_asdict", "_fields", "_make"}
 
 

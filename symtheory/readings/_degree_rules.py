@@ -13,6 +13,7 @@ from symtheory.readings._casts import is_exact_cast
 from symtheory.readings._concrete import CONCRETE
 from symtheory.readings._interpreter import Rule, unreadable
 from symtheory.readings._movement import MOVEMENT, iota, scatter_places
+from symtheory.readings._places import first_places, indexed_axes
 from symtheory.readings._scaled import LARGEST, NotHomogeneousError, Scaled, lift, scaled
 
 
@@ -94,7 +95,7 @@ def _moved(name: str, rule: Rule) -> Rule:
             return out if isinstance(out, list) else np.asarray(out)
         places = xs[_DATA.get(name, len(xs)) :] if name != "scatter" else xs[1:2]
         if any(isinstance(x, Scaled) for x in places):
-            raise unreadable("degrees", name, "its places depend on parameters or samples")
+            return _wherever(name, rule, xs, params)
         data = [x if any(x is p for p in places) else lift(x) for x in xs]
         degrees = rule(*(x.degrees if isinstance(x, Scaled) else x for x in data), **params)
         zero = rule(*(x.zero if isinstance(x, Scaled) else x for x in data), **params)
@@ -104,6 +105,24 @@ def _moved(name: str, rule: Rule) -> Rule:
         return Scaled(np.asarray(degrees), np.asarray(zero), number)
 
     return apply
+
+
+def _wherever(name: str, rule: Rule, xs: Any, params: Any) -> Scaled:
+    """Take entries at unknown places, if all they may point at have the same degree."""
+    x, places = lift(xs[0]), [lift(place) for place in xs[1:]]
+    axes = indexed_axes(name, x.degrees.shape, params)
+    if axes is None or not all(place.is_invariant for place in places):
+        raise unreadable("degrees", name, "its places depend on parameters or samples")
+    chosen = first_places([place.degrees.shape for place in places])
+    first = x.degrees
+    zero = x.zero
+    for axis in axes:
+        first = np.take(first, [0], axis)
+        zero = np.all(zero, axis=axis, keepdims=True)
+    if np.any(x.degrees != first):
+        raise NotHomogeneousError("entries of different degree are chosen among")
+    zero = np.broadcast_to(zero, x.degrees.shape)
+    return scaled(rule(x.degrees, *chosen, **params), rule(zero, *chosen, **params))
 
 
 def _iota(dtype: Any, **params: Any) -> Any:

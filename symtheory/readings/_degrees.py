@@ -57,6 +57,10 @@ class Degrees:
         free = (array == 0) | ~np.isfinite(array)
         return Scaled(np.zeros(array.shape, dtype=np.int64), free, number)
 
+    def is_fixed(self, value: Any) -> bool:
+        """Tell whether no entry changes when the parameters are scaled."""
+        return isinstance(value, Scaled) and value.is_invariant
+
     def take(self, value: Any, step: int) -> Any:
         """Return one entry of a value along its first axis."""
         if isinstance(value, Scaled):

@@ -26,6 +26,7 @@ from symtheory.readings import (
     trace,
 )
 from symtheory.symmetry._arguments import directional_derivative, exact_arguments, structures
+from symtheory.symmetry._continuity import is_continuous, pruned
 from symtheory.symmetry._generator import Generator, read_generator
 from symtheory.symmetry._symmetry import Exponential
 
@@ -152,17 +153,21 @@ def prove_by_normal_form(
         arguments[:3],
         deadline,
     )
+    closed, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *model.structure())
     missing = _what_is_missing(
         ring.coerce(derivative[()]),
         ring.coerce(value[()]),
         read_generator(model, symmetry, symbols),
+        is_continuous(pruned(closed), len(model.leaves)),
     )
     kernels = sorted({kernel.function for kernel in ring.kernels.values()})
     where = "Q(theta, z)" + (f"[{', '.join(kernels)}]" if kernels else "")
     return f"the normal form in {where} is 0", missing
 
 
-def _what_is_missing(derivative: Element, value: Element, generator: Generator) -> str | None:
+def _what_is_missing(
+    derivative: Element, value: Element, generator: Generator, continuous: bool
+) -> str | None:
     if not derivative.is_zero():
         return f"the normal form of its derivative has {len(derivative.numerator)} terms"
     ring = value.ring
@@ -176,4 +181,4 @@ def _what_is_missing(derivative: Element, value: Element, generator: Generator) 
             "the derivative JAX takes vanishes, but that of the loss itself has "
             f"{len(change.numerator)} terms"
         )
-    return along.obstruction(value)
+    return None if continuous else along.obstruction(value)

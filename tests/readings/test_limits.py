@@ -12,10 +12,12 @@ from flint import arb
 
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.readings import (
+    HALVINGS,
     Balls,
     Deadline,
     Degrees,
     Entries,
+    NotHomogeneousError,
     Polynomials,
     Residues,
     Ring,
@@ -84,7 +86,7 @@ ROUNDING = {
 }
 
 
-@pytest.mark.parametrize("domain", ["polynomials", "entries", "degrees"])
+@pytest.mark.parametrize("domain", ["polynomials", "entries"])
 @pytest.mark.parametrize("name", ROUNDING)
 def test_integer_operations_are_not_read_as_real_ones(name, domain):
     reader, inputs = domains()[domain]
@@ -99,12 +101,36 @@ def test_complex_values_are_refused(domain):
         read_function(lambda x: jnp.abs(x * 1j), [STRUCTURE], reader, [inputs])
 
 
+@pytest.mark.parametrize("name", ROUNDING)
+def test_degrees_let_only_what_does_not_scale_be_rounded(name):
+    same, other = scaled([HALVINGS] * 4), scaled([0, 0, HALVINGS, HALVINGS])
+    if name == "truncation":
+        with pytest.raises(UnreadableError, match="not fixed integers"):
+            read_function(ROUNDING[name], [STRUCTURE], Degrees(), [same])
+        return
+    for x in (same, other):  # signs do not change when entries are scaled
+        out = read_function(ROUNDING[name], [STRUCTURE], Degrees(), [x])
+        assert np.array_equal(out.degrees, x.degrees)
+
+
+CHOSEN = lambda x: jax.lax.dynamic_slice(x, ((x[0] > 0).astype(int),), (1,))
+
+
 def test_places_that_depend_on_parameters_are_refused():
-    for domain in ("polynomials", "degrees"):
-        reader, inputs = domains()[domain]
-        with pytest.raises(UnreadableError, match="depend on parameters"):
-            function = lambda x: jax.lax.dynamic_slice(x, ((x[0] > 0).astype(int),), (1,))
-            read_function(function, [STRUCTURE], reader, [inputs])
+    reader, inputs = domains()["polynomials"]
+    with pytest.raises(UnreadableError, match="depend on parameters"):
+        read_function(CHOSEN, [STRUCTURE], reader, [inputs])
+
+
+def test_degrees_at_unknown_places_must_agree():
+    same, other = scaled([HALVINGS] * 4), scaled([HALVINGS] * 3 + [0])
+    out = read_function(CHOSEN, [STRUCTURE], Degrees(), [same])
+    assert out.degrees.tolist() == [HALVINGS]
+    with pytest.raises(NotHomogeneousError, match="different degree"):
+        read_function(CHOSEN, [STRUCTURE], Degrees(), [other])
+    moved = lambda x: jax.lax.dynamic_slice(x, (x[0].astype(int),), (1,))
+    with pytest.raises(UnreadableError):
+        read_function(moved, [STRUCTURE], Degrees(), [same])
 
 
 def test_reading_outside_of_an_array_is_refused():

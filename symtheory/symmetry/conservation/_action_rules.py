@@ -12,6 +12,7 @@ from symtheory.readings._casts import is_rounding_cast
 from symtheory.readings._concrete import CONCRETE
 from symtheory.readings._interpreter import Rule
 from symtheory.readings._movement import MOVEMENT, iota
+from symtheory.readings._places import first_places, indexed_axes
 from symtheory.symmetry.conservation._actions import Acted, NotEquivariantError, acted, is_diagonal
 
 if TYPE_CHECKING:
@@ -181,7 +182,12 @@ def _moved(domain: Actions, name: str) -> Rule:
         if name in _SAME:
             return move(*xs, **params)
         if name in ("gather", "dynamic_slice") and any(isinstance(x, Acted) for x in xs[1:]):
-            raise UnreadableError(f"places of {name!r} depend on parameters or samples")
+            # Stand-ins are enough: an axis of which a part is chosen does not come out whole.
+            operand, *places = map(domain.lift, xs)
+            whole = indexed_axes(name, operand.shape or (), params) is not None
+            if not whole or not all(place.is_invariant for place in places):
+                raise UnreadableError(f"places of {name!r} depend on parameters or samples")
+            xs = (operand, *first_places([place.shape or () for place in places]))
         data = [domain.lift(x) for x in xs if isinstance(x, Acted)]
         if any(x.shape is None for x in data):
             raise UnreadableError("the actions domain lost track of a shape")

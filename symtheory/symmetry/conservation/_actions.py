@@ -131,6 +131,10 @@ class Actions:
             return value
         return self.invariant(np.shape(value), zero=not np.any(value))
 
+    def is_fixed(self, value: Any) -> bool:
+        """Tell whether no generator changes a value."""
+        return isinstance(value, Acted) and value.is_invariant
+
     def take(self, value: Any, step: int) -> Any:
         """Return one entry of a value along its first axis."""
         if not isinstance(value, Acted):

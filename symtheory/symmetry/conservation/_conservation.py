@@ -15,6 +15,8 @@ from symtheory.symmetry.conservation._enclosed import EnclosedFields
 from symtheory.symmetry.conservation._fields import Fields, rank
 from symtheory.symmetry.conservation._modular import MODULUS
 from symtheory.symmetry.conservation._translations import proved_translations
+from symtheory.symmetry.discovery._discover import discover
+from symtheory.symmetry.discovery._result import Discovery
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "Marcotte, Gribonval and Peyré 2023 (arXiv 2307.00144), Theorem 3.3"
@@ -24,8 +26,9 @@ _DEEPEST = 4
 
 
 def conservation_laws(
-    model: Model, *, momentum: bool = False, seconds: float | None = 60.0, seed: int = 0
-) -> ConservationLaws:
+    model: Model, *, momentum: bool = False, seconds: float | None = 60.0, seed: int = 0,
+    max_memory: float | None = None, found: Discovery | None = None,
+) -> ConservationLaws:  # fmt: skip
     """Count the independent conservation laws of gradient flow, or of heavy-ball motion.
 
     A law is a function C with grad C . grad l(theta; z) = 0 for all samples z: it is constant
@@ -37,6 +40,9 @@ def conservation_laws(
     Where the loss is made of pieces (ReLU), the laws counted are those that are analytic on all
     of parameter space: W holds the fields of all pieces that occur, each continued to one point.
 
+    Above 2000 parameters no rank of the Lie algebra is taken: the lower bound counts the charges of
+    the symmetries that `discover` proves, and the upper bound is the number of parameters.
+
     With momentum the flow is theta'' + tau theta' = -grad l for generic tau, and laws are
     functions of (t, theta, v = theta'): e^{tau t} v^T A theta with antisymmetric A.
 
@@ -45,12 +51,15 @@ def conservation_laws(
         momentum: Count the laws of heavy-ball motion instead.
         seconds: Time limit; when it is reached the bounds found so far are returned.
         seed: Seed of the points.
+        max_memory: Limit in GiB on what the count may need.
+        found: What `discover` returned for the model, so that it is not run again.
 
     Returns:
         Both bounds; `proved` if they meet, else `inconclusive`.
 
     Raises:
-        InputError: A size is not bound, or the time limit is not positive.
+        InputError: A size is not bound, the time limit is not positive, or the count needs more
+            than `max_memory`.
 
     Source: arXiv 2307.00144 and 2405.12888.
 
@@ -63,6 +72,8 @@ def conservation_laws(
     if seconds is not None and not seconds > 0:
         raise InputError(f"the time limit must be positive, got {seconds}")
     count = _Count(model, momentum, seed, Deadline(seconds))
+    if model.dimension > _LARGEST and not momentum:
+        return _at_least(count, found, seconds, seed, max_memory)
     why = ""
     try:
         for _ in count.steps():
@@ -71,6 +82,34 @@ def conservation_laws(
     except (BudgetError, UnreadableError) as error:
         why = str(error)
     return count.result(why)
+
+
+def _at_least(
+    count: _Count, found: Discovery | None, seconds: float | None, seed: int,
+    max_memory: float | None,
+) -> ConservationLaws:  # fmt: skip
+    """Return the bounds for a large model: the charges of its proved symmetries."""
+    model = count.model
+    if found is None:
+        found = discover(model, seconds=seconds, seed=seed, max_memory=max_memory)
+    count.lower = found.charges or 0
+    proved = [group for group in found.groups if group.status is Status.PROVED]
+    why = f"upper bounds take ranks of matrices of the size of the parameters, at most {_LARGEST}"
+    verdict = Verdict(
+        Status.INCONCLUSIVE,
+        f"gradient flow of {model.name} has at least {count.lower} independent conservation laws",
+        how=f"differentials of the charges of proved symmetries mod {MODULUS}: at least "
+        f"{count.lower}; no upper bound but the {model.dimension} parameters: {why}",
+        predicted=count.lower,
+        measured=model.dimension,
+        reference=_REFERENCE,
+    )
+    laws = tuple(
+        f"{group.count if group.affine else group.symmetric} charges of the {group.name}"
+        for group in proved
+        if group.affine or group.symmetric
+    )
+    return ConservationLaws(count.lower, model.dimension, laws, verdict)
 
 
 class _Count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -15,8 +16,9 @@ from symtheory.readings import Deadline
 from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
 from symtheory.symmetry.discovery._checks import check
 from symtheory.symmetry.discovery._grading import weights
+from symtheory.symmetry.discovery._names import Kind, recognize
 from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
-from symtheory.symmetry.discovery._proof import Field, Prover
+from symtheory.symmetry.discovery._proof import Field, Prover, proved
 from symtheory.symmetry.discovery._result import Discovery, Found, Group, describe, layout_of
 from symtheory.symmetry.discovery._structure import structure, symmetric_part
 from symtheory.verdict import Status, Verdict
@@ -122,11 +124,12 @@ def _everything(
         report("prove the generators", 0, 0)
         evidence = _evidence(points, space, certified)
         verdicts = prover.verdicts(space.fields, evidence)
+        kinds = _kinds(model, prover, space.fields, verdicts)
         trivial = _trivial(model, prover, live, evidence)
     except BudgetError as error:
         return _undecided(model, str(error), started)
     report("structure of what was found", 0, 0)
-    return _assemble(model, space, blocks, points, verdicts, trivial, certified, started)
+    return _assemble(model, space, blocks, points, kinds, verdicts, trivial, certified, started)
 
 
 def _first_points(
@@ -178,20 +181,45 @@ def _trivial(model: Model, prover: Prover, live: np.ndarray, evidence: str) -> d
     return out
 
 
+def _kinds(
+    model: Model, prover: Prover, fields: Sequence[Field], verdicts: list[Verdict]
+) -> list[Kind]:
+    """Return what the generators are; shifts that cancel in a softmax are known as logit shifts.
+
+    The check that tells them is a proof, which replaces a verdict that is none.
+    """
+    layout, proofs, out = layout_of(model), {}, []
+    leaves = {name: k for k, name in enumerate(model.leaves)}
+    for k, field in enumerate(fields):
+        kind = recognize(field, layout)
+        if kind.pattern in ("shift", "linear shift") and all(a >= 0 for _, a in kind.places):
+            if kind.places not in proofs:
+                proofs[kind.places] = prover.shift([(leaves[name], a) for name, a in kind.places])
+            proof = proofs[kind.places]
+            if proof is not None and proof.logit:
+                kind = dataclasses.replace(
+                    kind, pattern=kind.pattern.replace("shift", "logit shift")
+                )
+            if proof is not None and verdicts[k].status != Status.PROVED:
+                verdicts[k] = proved(proof.how)
+        out.append(kind)
+    return out
+
+
 def _assemble(
-    model: Model, space: NullSpace, blocks: Blocks, points: Points, verdicts: Sequence[Verdict],
-    trivial: dict[str, Verdict], certified: bool, started: float,
+    model: Model, space: NullSpace, blocks: Blocks, points: Points, kinds: Sequence[Kind],
+    verdicts: Sequence[Verdict], trivial: dict[str, Verdict], certified: bool, started: float,
 ) -> Discovery:  # fmt: skip
-    linear = [(f, v) for f, v in zip(space.fields, verdicts, strict=True) if not f.shift]
-    affine = [(f, v) for f, v in zip(space.fields, verdicts, strict=True) if f.shift]
-    algebra = structure([field for field, _ in linear])
+    rows = list(zip(space.fields, kinds, verdicts, strict=True))
+    linear, affine = [r for r in rows if not r[0].shift], [r for r in rows if r[0].shift]
+    algebra = structure([field for field, _, _ in linear])
     exact = points.gradient.residues is not None
-    proved = [sum(v.status == Status.PROVED for _, v in part) for part in (linear, affine)]
+    done = [sum(v.status == Status.PROVED for *_, v in part) for part in (linear, affine)]
     upper = (space.upper_linear, space.upper) if certified else (None, None)
     meets = (
         certified
-        and proved[0] == space.upper_linear
-        and sum(proved) == space.upper
+        and done[0] == space.upper_linear
+        and sum(done) == space.upper
         and all(v.status == Status.PROVED for v in trivial.values())
     )
     ratio = space.kept / max(space.dropped, 1e-17)
@@ -215,18 +243,18 @@ def _assemble(
         if space.lost and clear:
             how = f"{space.lost} null vectors of the {bound} are not simple rational ones"
     else:
-        status, how = Status.SUPPORTED, f"{bound}; {sum(proved)} of {len(space.fields)} proved"
+        status, how = Status.SUPPORTED, f"{bound}; {sum(done)} of {len(space.fields)} proved"
     if not clear:  # nothing found without a gap is reported as a generator
         linear, affine, algebra = [], [], structure([])
     completeness = Verdict(
         status,
         f"the loss of {model.name} has {counts} and no others",
         how=how,
-        measured={"proved": sum(proved), "upper_bound": upper[1]},
+        measured={"proved": sum(done), "upper_bound": upper[1]},
         reference="arXiv 2402.07193, exponential symmetry",
     )
-    generators = describe(model, [f for f, _ in linear], [v for _, v in linear])
-    translations = describe(model, [f for f, _ in affine], [v for _, v in affine])
+    columns = lambda part: [[row[n] for row in part] for n in range(3)]
+    generators, translations = (describe(model, *columns(part)) for part in (linear, affine))
     return Discovery(
         model=model,
         generators=generators,

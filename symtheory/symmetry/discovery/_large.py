@@ -15,6 +15,7 @@ from symtheory.errors import BudgetError, InputError
 from symtheory.model import Model
 from symtheory.readings import Deadline
 from symtheory.symmetry.discovery._axes import Rates, mixing_is_proved, units_are_proved
+from symtheory.symmetry.discovery._differentials import Differentials
 from symtheory.symmetry.discovery._measure import Measured, Meter, Place, parts_of, places_of
 from symtheory.symmetry.discovery._patterns import Gap, patterns, symmetric_count
 from symtheory.symmetry.discovery._proof import Prover
@@ -69,6 +70,8 @@ class Search:
         self._known: dict[Any, bool] = {}
         left = deadline.remaining()
         self._reserve = 0.4 * left if math.isfinite(left) else 0.0
+        shapes = [tuple(int(n) for n in s) for s in model.leaves.values()]
+        self.charges = Differentials(self.parts, shapes, seed)
         self.starts = np.cumsum([0, *(_count(s) for s in model.leaves.values())])
 
     def measure(self) -> Measured:
@@ -114,6 +117,7 @@ class Search:
                 "per-neuron rescaling between" if len(found.rates) > 1 else "scale of every unit of"
             )
             count = len(found.units)
+            self.charges.units(found.rates, found.units[: proved or done])
             self._add(f"{kind} {self._texts(found.rates)}", count, count, found.rates,
                       proved or done, _HOMOGENEOUS)  # fmt: skip
 
@@ -167,6 +171,8 @@ class Search:
                 continue
             rates = {Place(k, -1): rate for k, rate in row.items()}
             proved = self.prover.invariant(self._rates(rates, None))
+            if proved:
+                self.charges.units(rates, [0])
             names = [self.parts[k].name for k in row]
             same = len(set(row.values())) == 1
             text = (
@@ -242,6 +248,13 @@ class Search:
         )
         proved = whole and self._mixing_proved(size, group, items, m, one)
         units = len(diagonal.units) if diagonal is not None else 0
+        if proved:
+            rows = [
+                [x[k] for k in (*sorted(group), *(k + m for k in sorted(group)))] for x in items
+            ]
+            self.charges.mixings([group[k] for k in sorted(group)], rows, size)
+        if diagonal is not None and one:
+            self.charges.units(diagonal.rates, diagonal.units if proved else diagonal.units[:1])
         count = len(items) * pairs
         symmetric = symmetric_count(items) * pairs
         rotation = len(items) == 1
@@ -302,13 +315,23 @@ class Search:
 
     def shifts(self, seen: Measured) -> None:
         """Find axes along which the gradient sums to zero: adding a constant along them is free."""
+        found: dict[tuple[int, int], list[Place]] = {}
         for place, table in seen.shifts.items():
             size, scale = np.max(table[:, 0]), np.max(table[:, 1])
             if scale > 0 and size <= _SMALL * scale:
                 part = self.parts[place.part]
-                others = math.prod(part.shape) // part.shape[place.axis]
-                self._add(f"shift of {self._text(place)}", others, 0, {place: Fraction(1)}, 0, "",
-                          affine=True)  # fmt: skip
+                found.setdefault((part.leaf, place.axis + part.first_axis), []).append(place)
+        for (leaf, axis), places in found.items():
+            self.report("prove shifts", 0, 0)
+            shapes = [self.parts[place.part].shape for place in places]
+            counts = [math.prod(s) // s[p.axis] for s, p in zip(shapes, places, strict=True)]
+            proof = self.prover.shift([(leaf, axis)])
+            for place in places if proof else ():
+                self.charges.shifts(place)
+            name = "logit shift" if proof and proof.logit else "shift"
+            self._add(f"{name} of {self._texts(dict.fromkeys(places, Fraction(1)))}", sum(counts),
+                      0, dict.fromkeys(places, Fraction(1)), sum(counts) if proof else 0,
+                      proof.how if proof else "", affine=True)  # fmt: skip
 
     # --- bookkeeping ---
 
@@ -434,5 +457,6 @@ def _result(
         gap={"kept": gap.kept, "dropped": gap.dropped, "exact": False, "certified": False},
         trivial=trivial,
         structure=None,
+        charges=search.charges.rank(),
         seconds=time.monotonic() - started,
     )

@@ -70,7 +70,8 @@ class Kind:
     """What a generator was recognized as.
 
     Attributes:
-        pattern: "scale", "rescaling", "unit", "mixing", "rotation", "shift", "linear shift", ...
+        pattern: "scale", "rescaling", "unit", "mixing", "rotation", "shift", "linear shift",
+            "logit shift", "linear logit shift", ...
         places: The axes involved (axis -1: the whole leaf).
         unit: Which unit, or which pair.
     """
@@ -225,7 +226,9 @@ def _name(kind: Kind, mixed: bool, layout: Layout) -> str:
         "rescaling": f"rescaling of {' against '.join(name for name, _ in kind.places)}",
         "rotation": f"rotation of {places}",
         "shift": f"shift of {places}",
+        "logit shift": f"logit shift of {places}",
         "linear shift": f"shift of {places} by multiples of a parameter",
+        "linear logit shift": f"logit shift of {places} by multiples of a parameter",
         "translation": f"translation of {leaves}",
     }.get(kind.pattern, f"{kind.pattern} action on {leaves}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Var
+from jax.extend.core import ClosedJaxpr
 
 from symtheory import shapes
 from symtheory.data import Empirical
@@ -32,11 +32,14 @@ from symtheory.readings import (
     trace,
 )
 from symtheory.symmetry._arguments import exact_arguments
-from symtheory.symmetry.discovery._checks import integer_inputs, is_continuous, is_smooth
+from symtheory.symmetry._continuity import is_continuous, is_smooth, pruned
+from symtheory.symmetry.discovery._checks import integer_inputs
 from symtheory.symmetry.discovery._plain import plain
+from symtheory.symmetry.discovery._shifts import Cancelled, cancelled
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
+_CLAIM = "grad l(theta; z) . (A theta + b) = 0 for all theta and z"
 _LARGEST_DEGREE = 2**40
 _MOST_ROWS = 64
 _LARGEST_FORM = 400
@@ -87,7 +90,7 @@ class Prover:
     @functools.cached_property
     def loss(self) -> ClosedJaxpr:
         """The loss of parameters, sample and open constants, traced."""
-        return _pruned(trace(self._value, *self.structures)[0])
+        return pruned(trace(self._value, *self.structures)[0])
 
     @functools.cached_property
     def value(self) -> Callable[[Any, Any, Any], Any]:
@@ -100,7 +103,7 @@ class Prover:
             return jax.jvp(lambda q: self.value(q, z, c), (p,), (t,))[1]
 
         params, sample, constants = self.structures
-        return _pruned(trace(derivative, params, params, sample, constants)[0])
+        return pruned(trace(derivative, params, params, sample, constants)[0])
 
     # --- degrees of homogeneity ---
 
@@ -135,6 +138,43 @@ class Prover:
         except (NotHomogeneousError, UnreadableError):
             return None
         return 0 if out.is_invariant else int(out.degrees[()])
+
+    # --- shifts ---
+
+    def shift(self, places: Sequence[tuple[int, int]]) -> Cancelled | None:
+        """Prove that terms constant along axes of leaves, any such terms, cancel in the loss.
+
+        Args:
+            places: (leaf, axis); every leaf is shifted by a term of its own.
+        """
+        return cancelled(self.loss, len(self._shapes), places, self._sums)
+
+    @functools.cached_property
+    def _sums(self) -> dict[int, dict[int, Fraction]]:
+        """What the entries of an argument sum to along an axis, where it is the same in all data.
+
+        One-hot labels are the example.
+        """
+        first = len(self._shapes)
+        out: dict[int, dict[int, Fraction]] = {}
+        for k, (name, _) in enumerate(shapes.leaves(self.structures[1]), first):
+            values = self._columns.get(name, np.zeros(0))
+            for axis in range(1, values.ndim):
+                sums = np.unique(np.sum(values, axis))
+                if len(sums) == 1:
+                    out.setdefault(k, {})[axis - 1] = Fraction(int(sums[0]))
+        return out
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        """Columns of whole numbers of the data, by the name of the sample array."""
+        columns = {}
+        for law_name, law in self._model.laws.items():
+            for name, values in law.columns.items() if isinstance(law, Empirical) else ():
+                values = np.asarray(values, dtype=float)
+                if np.all(values == np.rint(values)) and np.all(np.abs(values) < 2**40):
+                    columns[f"{law_name}.{name}" if law_name else name] = values.astype(np.int64)
+        return columns
 
     # --- normal form ---
 
@@ -246,25 +286,18 @@ class Prover:
         return [*self._family(fields[:half]), *self._family(fields[half:])]
 
 
+def proved(how: str) -> Verdict:
+    """Return the verdict on a generator that is proved."""
+    return Verdict(Status.PROVED, _CLAIM, how=how, residual=0, reference=_REFERENCE)
+
+
 def _verdict(how: str, evidence: str) -> Verdict:
-    claim = "grad l(theta; z) . (A theta + b) = 0 for all theta and z"
     if how:
-        return Verdict(Status.PROVED, claim, how=how, residual=0, reference=_REFERENCE)
+        return proved(how)
     return Verdict(
-        Status.SUPPORTED, claim, how=evidence + "; no exact proof went through",
+        Status.SUPPORTED, _CLAIM, how=evidence + "; no exact proof went through",
         reference=_REFERENCE,
     )  # fmt: skip
-
-
-def _pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """Leave out what the result does not need, such as the value beside its derivative."""
-    needed = {x for x in closed.jaxpr.outvars if isinstance(x, Var)}
-    kept = []
-    for equation in reversed(closed.jaxpr.eqns):
-        if needed.intersection(equation.outvars):
-            kept.append(equation)
-            needed.update(x for x in equation.invars if isinstance(x, Var))
-    return ClosedJaxpr(closed.jaxpr.replace(eqns=kept[::-1]), closed.consts)
 
 
 def _tangents(fields: Sequence[Field], leaves: list[Any], symbols: Symbols) -> list[Any]:

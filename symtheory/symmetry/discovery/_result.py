@@ -14,7 +14,7 @@ import numpy as np
 from symtheory.model import Model
 from symtheory.symmetry._families import Vector
 from symtheory.symmetry._symmetry import Affine, Exponential
-from symtheory.symmetry.discovery._names import Layout, family_names, latex, recognize, touched
+from symtheory.symmetry.discovery._names import Kind, Layout, family_names, latex, touched
 from symtheory.symmetry.discovery._proof import Field
 from symtheory.symmetry.discovery._structure import Structure
 from symtheory.verdict import Status, Verdict
@@ -118,6 +118,8 @@ class Discovery:
         trivial: Leaves (or parts of leaves) on which the loss does not depend, with verdicts.
         structure: The Lie algebra; None where it was not computed.
         seconds: Time taken.
+        charges: Independent charges of the proved symmetries, at least; None where only
+            `conservation_laws` counts them.
     """
 
     model: Model
@@ -133,6 +135,7 @@ class Discovery:
     trivial: Mapping[str, Verdict]
     structure: Structure | None
     seconds: float
+    charges: int | None = None
 
     @property
     def status(self) -> Status:
@@ -189,11 +192,11 @@ def layout_of(model: Model) -> Layout:
 
 
 def describe(
-    model: Model, fields: Sequence[Field], verdicts: Sequence[Verdict]
+    model: Model, fields: Sequence[Field], kinds: Sequence[Kind], verdicts: Sequence[Verdict]
 ) -> tuple[Found, ...]:
     """Return fields with their names, LaTeX and actions, ordered by family."""
     layout = layout_of(model)
-    names = family_names([recognize(field, layout) for field in fields], layout)
+    names = family_names(kinds, layout)
     found = [
         Found(
             name,

@@ -10,6 +10,7 @@ from symtheory.errors import UnreadableError
 from symtheory.readings._concrete import CONCRETE
 from symtheory.readings._interpreter import Rule
 from symtheory.readings._movement import MOVEMENT, iota
+from symtheory.readings._places import first_places, indexed_axes
 from symtheory.symmetry.mirrors._turns import NotEquivariantError, Turn, Turned, fixes, turned
 
 if TYPE_CHECKING:
@@ -165,7 +166,12 @@ def _moved(domain: Turns, name: str) -> Rule:
         if name in _SAME:
             return xs[0]
         if name in ("gather", "dynamic_slice") and any(isinstance(x, Turned) for x in xs[1:]):
-            raise UnreadableError(f"places of {name!r} depend on parameters or samples")
+            # Stand-ins are enough: an axis of which a part is chosen does not come out whole.
+            operand, *places = map(domain.lift, xs)
+            whole = indexed_axes(name, operand.shape, params) is not None
+            if not whole or not all(place.is_invariant for place in places):
+                raise UnreadableError(f"places of {name!r} depend on parameters or samples")
+            xs = (operand, *first_places([place.shape for place in places]))
         first = next(x for x in xs if isinstance(x, Turned))
         data = [x for x in xs if isinstance(x, Turned)]
         if len(data) > 1:

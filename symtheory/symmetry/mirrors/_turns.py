@@ -115,6 +115,10 @@ class Turns:
             return value
         return Turned(np.shape(value), value=np.asarray(value))
 
+    def is_fixed(self, value: Any) -> bool:
+        """Tell whether a value does not change."""
+        return isinstance(value, Turned) and value.is_invariant
+
     def take(self, value: Any, step: int) -> Any:
         """Return one entry of a value along its first axis."""
         if not isinstance(value, Turned):

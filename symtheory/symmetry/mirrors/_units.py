@@ -76,6 +76,7 @@ def unit_axes(probe: Probe) -> list[list[Axis]]:
     axes = axes[:_MOST]
     size = {(k, a): (probe.shapes[k] or (1,))[a] for k, a in axes}
     before = probe.slopes(probe.theta)
+    chosen = _liveliest(before, size)
     owner = {axis: axis for axis in axes}
 
     def root(axis: Axis) -> Axis:
@@ -84,21 +85,31 @@ def unit_axes(probe: Probe) -> list[list[Axis]]:
         return axis
 
     for axis in axes:
+        unit = chosen[size[axis]]
         leaves = list(probe.theta)
         leaves[axis[0]] = leaves[axis[0]].copy()
-        _unit(leaves[axis[0]], axis[1] + 1, 0)[...] = 0
+        _unit(leaves[axis[0]], axis[1] + 1, unit)[...] = 0
         after = probe.slopes(leaves)
         for other in axes:
             if other[0] == axis[0] or size[other] != size[axis]:
                 continue
-            left, was = (_unit(g[other[0]], other[1], 0) for g in (after, before))
-            rest = _others(after[other[0]], other[1])
+            left, was = (_unit(g[other[0]], other[1], unit) for g in (after, before))
+            rest = _others(after[other[0]], other[1], unit)
             if not np.any(left) and np.any(was) and (size[axis] == 1 or np.any(rest)):
                 owner[root(other)] = root(axis)
     groups: dict[Axis, list[Axis]] = {}
     for axis in axes:
         groups.setdefault(root(axis), []).append(axis)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def _liveliest(slopes: list[np.ndarray], size: dict[Axis, int]) -> dict[int, int]:
+    """Return by size the unit along which most axes have a gradient: a dead one links nothing."""
+    alive: dict[int, np.ndarray] = {}
+    for (leaf, axis), n in size.items():
+        rows = np.moveaxis(np.atleast_1d(slopes[leaf]), axis, 0).reshape(n, -1)
+        alive[n] = alive.get(n, np.zeros(n, dtype=int)) + rows.any(axis=1)
+    return {n: int(np.argmax(count)) for n, count in alive.items()}
 
 
 def _unit(array: np.ndarray, axis: int, number: int) -> np.ndarray:
@@ -108,8 +119,8 @@ def _unit(array: np.ndarray, axis: int, number: int) -> np.ndarray:
     return np.moveaxis(array, axis, 0)[number]
 
 
-def _others(array: np.ndarray, axis: int) -> np.ndarray:
-    return array if array.ndim <= axis else np.moveaxis(array, axis, 0)[1:]
+def _others(array: np.ndarray, axis: int, number: int) -> np.ndarray:
+    return array if array.ndim <= axis else np.delete(array, number, axis)
 
 
 def rank_of(probe: Probe, group: list[Axis]) -> int:

@@ -2,82 +2,57 @@
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from symtheory.commands._inputs import bind, double_precision, load
+from symtheory.commands._options import Budget, Json, MaxMemory, ModelName, Seed, Sizes, Values
+from symtheory.commands._outputs import finish, reporting
 
 _SHOWN = 3
 _MARKS = {"proved": "bold green", "supported": "green", "refuted": "bold red"}
 
 
-def register(
-    app: typer.Typer,
-    *,
-    model_of: Callable[[str, list[str], list[str]], Any],
-    progress: Callable[..., contextlib.AbstractContextManager[Any]],
-    finish: Callable[..., Any],
+def command(
+    model: ModelName,
+    size: Sizes = [],
+    value: Values = [],
+    budget: Budget = 60.0,
+    max_memory: MaxMemory = None,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
-    """Add the command to the command line.
+    """Find the linear and affine symmetries of a loss and prove that there are no others.
 
-    Args:
-        app: The command line.
-        model_of: (MODEL, sizes, values) -> the model, as far as it is bound.
-        progress: Context that yields (stage, done, total) -> None.
-        finish: Prints the result and exits.
+    Also its reflections and the number of conservation laws of gradient flow. Sizes must be
+    bound; constants and covariances may stay open, and then the answer holds for all of them.
     """
+    double_precision()
+    from symtheory import symmetry
+    from symtheory.errors import InputError
 
-    @app.command(name="discover")
-    def discover_command(
-        model: Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name, or file.py:name.")],
-        size: Annotated[list[str], typer.Option("--size", help="A size, as h=3; repeatable.")] = [],  # noqa: B006
-        value: Annotated[
-            list[str], typer.Option("--value", help="A constant in JSON, as V=[[1,0],[0,1]].")
-        ] = [],  # noqa: B006
-        budget: Annotated[float, typer.Option(help="Time limit in seconds.")] = 60.0,
-        max_memory: Annotated[
-            float | None, typer.Option(help="Limit in GiB on what the search may need.")
-        ] = None,
-        seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Print one JSON object to stdout.")
-        ] = False,
-    ) -> None:
-        """Find the linear and affine symmetries of a loss and prove that there are no others.
-
-        Also its reflections and the number of conservation laws of gradient flow. Sizes must be
-        bound; constants and covariances may stay open, and then the answer holds for all of them.
-        """
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-        import time
-
-        from symtheory import symmetry
-        from symtheory.errors import InputError
-
-        if not budget > 0:
-            raise InputError(f"--budget takes a positive number of seconds, got {budget:g}")
-        if max_memory is not None and not max_memory > 0:
-            raise InputError(f"--max-memory takes a positive number of GiB, got {max_memory:g}")
-        bound = model_of(model, size, value)
-        end = time.monotonic() + budget
-        with progress(quiet=as_json) as report:
-            found = symmetry.discover(
-                bound, seconds=budget, seed=seed, max_memory=max_memory, progress=report
-            )
-            data: dict[str, Any] = {"model": model, **found.to_json()}
-            lines = [f"[bold]Model[/]       {_plain(bound.name)}", *discovery_lines(found)]
-            left = lambda: max(end - time.monotonic(), 1.0)
-            report("reflections", 0, 0)
-            mirrors = _tried(symmetry.reflections, bound, left(), seed)
-            report("conservation laws", 0, 0)
-            laws = _tried(symmetry.conservation_laws, bound, left(), seed)
-            data["reflections"] = mirrors
-            data["conservation_laws"] = laws
-            lines += ["", *reflection_lines(mirrors), "", *law_lines(laws)]
-        finish(as_json, "discover", data, lines, str(found.status))
+    if not budget > 0:
+        raise InputError(f"--budget takes a positive number of seconds, got {budget:g}")
+    if max_memory is not None and not max_memory > 0:
+        raise InputError(f"--max-memory takes a positive number of GiB, got {max_memory:g}")
+    bound = bind(load(model), size, value)[0]
+    end = time.monotonic() + budget
+    with reporting(quiet=as_json) as report:
+        found = symmetry.discover(
+            bound, seconds=budget, seed=seed, max_memory=max_memory, progress=report
+        )
+        data: dict[str, Any] = {"model": model, **found.to_json()}
+        lines = [f"[bold]Model[/]       {_plain(bound.name)}", *discovery_lines(found)]
+        left = lambda: max(end - time.monotonic(), 1.0)
+        report("reflections", 0, 0)
+        mirrors = _tried(symmetry.reflections, bound, left(), seed)
+        report("conservation laws", 0, 0)
+        laws = _tried(symmetry.conservation_laws, bound, left(), seed)
+        data["reflections"] = mirrors
+        data["conservation_laws"] = laws
+        lines += ["", *reflection_lines(mirrors), "", *law_lines(laws)]
+    finish(as_json, "discover", data, lines, str(found.status))
 
 
 def discovery_lines(found: Any) -> list[str]:

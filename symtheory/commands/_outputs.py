@@ -1,0 +1,72 @@
+"""What commands print: progress and notes to stderr, one result to stdout, an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import typer
+
+_EXIT = {"refuted": 1, "inconclusive": 3}
+
+
+def stop_quietly() -> NoReturn:
+    """Leave when whoever reads the output has seen enough; nothing was refuted."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
+def note(text: str) -> None:
+    """Print one line to stderr."""
+    print(f"symtheory: {text}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def reporting(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function that shows progress on stderr, a line per stage where it is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        seen: set[str] = set()
+
+        def line(stage: str, done: int, total: int) -> None:
+            if stage not in seen and not quiet:
+                seen.add(stage)
+                note(f"{stage} ...")
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total or None)
+            bar.update(tasks[stage], completed=done, total=total or None)
+
+        yield show
+
+
+def finish(
+    as_json: bool, command: str, data: dict[str, Any], lines: list[str], status: str = "proved"
+) -> NoReturn:
+    """Print the result to stdout and leave with the exit code of its status."""
+    if as_json:
+        from symtheory import __version__
+        from symtheory.verdict import jsonable
+
+        head = {"schema_version": 1, "command": command, "version": __version__}
+        print(json.dumps({**head, **jsonable(data)}))
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False, soft_wrap=True)
+        console.on_broken_pipe = stop_quietly
+        for line in lines:
+            console.print(line)
+    raise typer.Exit(_EXIT.get(status, 0))

@@ -1,0 +1,132 @@
+"""The command `symtheory run`."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Annotated, Any
+
+import typer
+
+from symtheory.commands._inputs import (
+    bind,
+    check_folder,
+    double_precision,
+    first,
+    load,
+    only_arrays,
+    shapes_text,
+    values_text,
+)
+from symtheory.commands._options import (
+    BatchSize,
+    Fast,
+    Json,
+    LearningRate,
+    ModelName,
+    Momentum,
+    Replicas,
+    Seed,
+    Sizes,
+    Steps,
+    Symmetry,
+    Values,
+    WeightDecay,
+)
+from symtheory.commands._outputs import finish, note, reporting
+
+
+def command(
+    model: ModelName = "two-layer-linear",
+    size: Sizes = [],
+    value: Values = [],
+    symmetry: Symmetry = None,
+    learning_rate: LearningRate = None,
+    batch_size: BatchSize = 1,
+    weight_decay: WeightDecay = None,
+    momentum: Momentum = 0.0,
+    steps: Steps = None,
+    replicas: Replicas = None,
+    starts: Annotated[int, typer.Option(min=1, help="Number of starting points.")] = 3,
+    out: Annotated[pathlib.Path, typer.Option(help="Folder for the picture.")] = pathlib.Path(
+        "symtheory-run"
+    ),
+    seed: Seed = 0,
+    fast: Fast = False,
+    as_json: Json = False,
+) -> None:
+    """Derive the law of a model, simulate it from several starts, compare, and draw.
+
+    Without MODEL: the two-layer linear model with isotropic label noise. Sizes, covariances and
+    constants that are left open are filled in with plain values, which are printed.
+    """
+    double_precision()
+    check_folder(out)
+    from symtheory import report
+    from symtheory.comparison import experiment, plan
+    from symtheory.source import fill
+    from symtheory.symmetry import conservation_laws, discover
+    from symtheory.theory import derive_entries
+
+    with reporting(quiet=as_json) as progress:
+        source = load(model)
+        example = source.example
+        sized, bound = bind(source, size, value)
+        bound, assumed = fill(bound, seed)
+        if assumed:
+            note("assumed " + ", ".join(f"{k} = {v}" for k, v in assumed.items()))
+        sized = sized if not sized.unbound or only_arrays(sized) else bound
+        progress("discover symmetries", 0, 0)
+        found = discover(bound, seconds=30, seed=seed)
+        counts = conservation_laws(bound, seconds=10, seed=seed)
+        data: dict[str, Any] = {"model": source.name, "assumed": assumed}
+        data["values"] = dict(bound.values)
+        data["generators"] = found.to_json()["generators"]
+        data["conservation_laws"] = counts.to_json()
+        lines = [f"[bold]Model[/]     {bound.name}: {shapes_text(bound)}"]
+        if bound.values:
+            lines.append(f"[bold]Values[/]    {values_text(bound)}")
+        lines.append(
+            f"[bold]Found[/]     {found.total} linear generators, {found.symmetric} of them "
+            f"symmetric: {report.mark(found.status)}; {_between(counts)} conservation laws of "
+            f"gradient flow: {report.mark(counts.status)}"
+        )
+        progress("derive the law", 0, 0)
+        chosen = next(iter(source.select(symmetry, bound)), None) or found.family()
+        if chosen is None:
+            lines.append("no symmetric linear generator, so there is no charge law to test")
+            data["verdict"] = {"status": "not_applicable"}
+            finish(as_json, "run", data, lines, "not_applicable")
+        law = derive_entries(sized, chosen, seed=seed)
+        if law.noise is not None and not law.noise.smooth and sized.unbound:
+            law = derive_entries(bound, chosen, seed=seed)
+        lines += report.law_lines(law)
+        data["laws"] = [report.law_data(law)]
+        if law.charge is None or law.noise is None:
+            data["verdict"] = law.verdict.to_json()
+            finish(as_json, "run", data, lines, str(law.status))
+        default = None if size or value else example
+        settings = plan(
+            law,
+            bound,
+            learning_rate=first(learning_rate, default.learning_rate if default else None),
+            batch_size=batch_size,
+            weight_decay=first(weight_decay, example.weight_decay if example else 0.0),
+            momentum=momentum,
+            steps=first(steps, default.steps if default and learning_rate is None else None),
+            replicas=first(replicas, 16 if fast else 64),
+            starts=starts,
+            seed=seed,
+        )
+        result = experiment(law, bound, settings, progress=progress)
+        lines += report.experiment_lines(result)
+        data |= report.experiment_data(result)
+        if result.predictions:
+            picture = report.save(report.draw(result), out / f"{bound.name}.png")
+            data["picture"] = str(picture)
+            lines += ["", f"[bold]Picture[/]   {picture}"]
+    finish(as_json, "run", data, lines, str(result.verdict.status))
+
+
+def _between(counts: Any) -> str:
+    same = counts.lower == counts.upper
+    return str(counts.lower) if same else f"{counts.lower} to {counts.upper}"
