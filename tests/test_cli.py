@@ -208,7 +208,7 @@ def test_divergence_is_inconclusive_and_leaves_no_file(symtheory, tmp_path):
         (["derive", "two-layer-linear", "--size", "h=two"], "NAME=INTEGER"),
         (["derive", "two-layer-linear", "--size", "h=0"], "positive integer"),
         (["derive", "two-layer-linear", "--value", "V=exit()"], "JSON"),
-        (["derive", "two-layer-linear", "--value", "V=[[1,0,0]]"], "V has shape (1, 3)"),
+        (["derive", "two-layer-linear", "--size", "dx=2", "--value", "V=[[1,0,0]]"], "V has shape (1, 3)"),
         (["derive", "two-layer-linear", "--value", "Sigma_x=[[1,2],[0,1]]"], "not symmetric"),
         (["derive", "two-layer-linear", "--value", "Sigma_x=[[1,2],[2,1]]"], "positive"),
         (["simulate", "scalar-factor", "--learning-rate", "-1"], "learning_rate"),

@@ -53,10 +53,12 @@ def only_arrays(model: Model) -> bool:
 
 def shapes_text(model: Model) -> str:
     """Return the shapes of the parameters in one line."""
-    return ", ".join(
-        f"{name or 'theta'} {'x'.join(map(str, shape)) or 'scalar'}"
-        for name, shape in model.leaves.items()
-    )
+
+    def shown(shape: tuple[int | str, ...]) -> str:
+        named = any(isinstance(size, str) for size in shape)
+        return (" x " if named else "x").join(map(str, shape)) or "scalar"
+
+    return ", ".join(f"{name or 'theta'} {shown(shape)}" for name, shape in model.leaves.items())
 
 
 def values_text(model: Model) -> str:
