@@ -35,6 +35,8 @@ _HOMES = {
     "Matrix": "symmetry",
     "Model": "model",
     "Normal": "data",
+    "OrthogonalMatrix": "theory",
+    "ProjectionMatrix": "theory",
     "Rademacher": "data",
     "Reflection": "symmetry",
     "Run": "simulation",
@@ -55,6 +57,7 @@ _HOMES = {
     "equivalence": "comparison",
     "expectation": "theory",
     "trend": "comparison",
+    "identity": "theory",
     "mean_over_replicas": "comparison",
     "predict": "comparison",
     "scale_fixed_point": "theory",
@@ -121,8 +124,11 @@ if TYPE_CHECKING:
     from symtheory.theory import Expression as Expression
     from symtheory.theory import Law as Law
     from symtheory.theory import MatrixLaw as MatrixLaw
+    from symtheory.theory import OrthogonalMatrix as OrthogonalMatrix
+    from symtheory.theory import ProjectionMatrix as ProjectionMatrix
     from symtheory.theory import derive as derive
     from symtheory.theory import expectation as expectation
+    from symtheory.theory import identity as identity
     from symtheory.theory import scale_fixed_point as scale_fixed_point
     from symtheory.verdict import Status as Status
     from symtheory.verdict import Verdict as Verdict

@@ -46,6 +46,8 @@ from symtheory.readings._movement import iota as iota
 from symtheory.readings._movement import scatter_places as scatter_places
 from symtheory.readings._polynomials import Polynomials as Polynomials
 from symtheory.readings._rationals import as_fmpq as as_fmpq
+from symtheory.readings._relations import Relation as Relation
+from symtheory.readings._relations import reduced as reduced
 from symtheory.readings._residues import PRIME as PRIME
 from symtheory.readings._residues import Residues as Residues
 from symtheory.readings._ring import Ring as Ring

@@ -6,6 +6,9 @@ from symtheory.theory._equilibrium import Equilibrium as Equilibrium
 from symtheory.theory._equilibrium import EquilibriumPoint as EquilibriumPoint
 from symtheory.theory._expectation import expectation as expectation
 from symtheory.theory._expression import Expression as Expression
+from symtheory.theory._identity import OrthogonalMatrix as OrthogonalMatrix
+from symtheory.theory._identity import ProjectionMatrix as ProjectionMatrix
+from symtheory.theory._identity import identity as identity
 from symtheory.theory._law import Law as Law
 from symtheory.theory._matrix_law import MatrixEquilibrium as MatrixEquilibrium
 from symtheory.theory._matrix_law import MatrixLaw as MatrixLaw

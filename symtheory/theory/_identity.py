@@ -1,0 +1,161 @@
+"""Prove matrix identities for all sizes: one step of a proof, as a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+import jax
+import numpy as np
+from flint import fmpq, fmpq_mat
+
+from symtheory import shapes
+from symtheory.data import random_rational
+from symtheory.errors import InputError
+from symtheory.readings import Indexed, Relation, Tensor, contract, read_indexed, reduced
+from symtheory.symmetry import Family
+from symtheory.theory import _matrix_print as printing
+from symtheory.verdict import Status, Verdict
+
+_LARGEST = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class ProjectionMatrix:
+    """An orthogonal projection P = P^T = P P of a given size."""
+
+    size: shapes.Size
+
+
+@dataclasses.dataclass(frozen=True)
+class OrthogonalMatrix:
+    """A square matrix with O^T O = O O^T = I of a given size."""
+
+    size: shapes.Size
+
+
+def identity(
+    claim: str,
+    residual: Callable[[Mapping[str, Any]], Any],
+    arrays: Mapping[str, Any],
+    *,
+    reference: str = "",
+    seed: int = 0,
+) -> Verdict:
+    """Decide whether residual(a) = 0 for all arrays a of the given shapes, whatever their sizes.
+
+    The residual is read in the index domain and brought to normal form, with P P = P and O^T O = I
+    applied; independently it is evaluated at random sizes and random rational arrays.
+
+    Args:
+        claim: The statement, in words.
+        residual: A JAX function of a dictionary of arrays, made of sums, products, contractions,
+            transposes and traces. Its result may be a pytree; every leaf has to vanish.
+        arrays: What each array is: a shape, `SymmetricMatrix(n)`, `ProjectionMatrix(n)` or
+            `OrthogonalMatrix(n)`; sizes are names or integers.
+        reference: Where the statement comes from.
+        seed: Seed of the random point.
+
+    Returns:
+        `proved`, `refuted` with a witness, or `inconclusive` where neither succeeds.
+
+    Raises:
+        UnreadableError: The residual uses a primitive that the index domain cannot read.
+
+    >>> reflected = lambda a: (2 * a["P"] - 1 * jnp.eye(a["P"].shape[0])) @ a["t"]
+    >>> import jax.numpy as jnp
+    >>> arrays = {"P": ProjectionMatrix("n"), "t": "n"}
+    >>> same_length = lambda a: jnp.sum(reflected(a) ** 2) - jnp.sum(a["t"] ** 2)
+    >>> print(identity("a reflection keeps lengths", same_length, arrays).status)
+    proved
+    >>> print(identity("it moves nothing", lambda a: reflected(a) - a["t"], arrays).status)
+    refuted
+    """
+    tensors, relations = {}, []
+    for name, kind in arrays.items():
+        special = isinstance(kind, (ProjectionMatrix, OrthogonalMatrix))
+        if isinstance(kind, Family):
+            tensors[name] = Tensor("given", name, kind.sizes, kind.symmetric)
+        elif special:
+            symmetric = isinstance(kind, ProjectionMatrix)
+            tensors[name] = Tensor("given", name, (kind.size, kind.size), symmetric)
+            relations.append(Relation(tensors[name], orthogonal=not symmetric))
+        else:
+            tensors[name] = Tensor("given", name, shapes.as_shape(kind))
+    if not tensors:
+        raise InputError("identity needs at least one array to be an identity about")
+    values = read_indexed(
+        residual,
+        [{name: tensor.sizes for name, tensor in tensors.items()}],
+        [{name: Indexed.of(tensor) for name, tensor in tensors.items()}],
+    )
+    leaves = [reduced(value, relations) for value in jax.tree.leaves(values)]
+    witness = _witness(leaves, tensors, relations, seed)
+    shown = [printing.text(value) for value in leaves if not value.is_zero]
+    if witness is not None:
+        how = "not zero at rational arrays"
+        residual_text = "; ".join(shown)[:400]
+        return Verdict(
+            Status.REFUTED, claim, how=how, residual=residual_text, witness=witness,
+            reference=reference,
+        )  # fmt: skip
+    if shown:
+        how = f"zero at random arrays, but the normal form is {'; '.join(shown)[:200]}"
+        return Verdict(Status.INCONCLUSIVE, claim, how=how, reference=reference)
+    how = "index normal form, for all sizes; also zero at random rational arrays"
+    return Verdict(Status.PROVED, claim, how=how, residual=0, reference=reference)
+
+
+def _witness(
+    values: list[Indexed], tensors: Mapping[str, Tensor], relations: list[Relation], seed: int
+) -> dict[str, Any] | None:
+    """Return sizes and an entry at which a value is not zero, None if all vanish."""
+    rng = random.Random(seed)
+    names = {size for value in values for size in value.named_sizes}
+    names |= {s for tensor in tensors.values() for s in tensor.sizes if isinstance(s, str)}
+    sizes = {name: rng.randint(2, _LARGEST) for name in sorted(names)}
+    special = {relation.tensor: relation.orthogonal for relation in relations}
+    arrays = {}
+    for tensor in tensors.values():
+        shape = tuple(s if isinstance(s, int) else sizes[s] for s in tensor.sizes)
+        array = np.empty(shape, dtype=object)
+        for index in np.ndindex(shape):
+            array[index] = random_rational(rng)
+        if tensor in special:
+            array = _orthogonal(array) if special[tensor] else _projection(array)
+        elif tensor.symmetric:
+            array = array + array.T
+        arrays[tensor] = array
+    for value in values:
+        exact = contract(value, sizes, arrays, number=lambda c: Fraction(int(c.p), int(c.q)))
+        array = np.asarray(exact, dtype=object)
+        for index in np.ndindex(array.shape):
+            if array[index] != 0:
+                return {**sizes, "entry": [i + 1 for i in index], "value": str(array[index])}
+    return None
+
+
+def _projection(array: np.ndarray) -> np.ndarray:
+    """Return the projection on the span of all columns but the last."""
+    basis = array[:, : max(array.shape[0] - 1, 1)]
+    return basis @ _inverse(basis.T @ basis) @ basis.T
+
+
+def _orthogonal(array: np.ndarray) -> np.ndarray:
+    """Return the Cayley transform of the antisymmetric part."""
+    turn = array - array.T
+    one = np.eye(len(array), dtype=int).astype(object)
+    return (one - turn) @ _inverse(one + turn)
+
+
+def _inverse(array: np.ndarray) -> np.ndarray:
+    rows = [[fmpq(x.numerator, x.denominator) for x in map(Fraction, row)] for row in array]
+    inverted = fmpq_mat(rows).inv()
+    out = np.empty(array.shape, dtype=object)
+    for i, j in np.ndindex(array.shape):
+        entry = inverted[i, j]
+        out[i, j] = Fraction(int(entry.p), int(entry.q))
+    return out
