@@ -25,6 +25,7 @@ _HOMES = {
     "ConservationLaws": "symmetry",
     "Empirical": "data",
     "Equilibrium": "theory",
+    "Estimate": "comparison",
     "Expression": "theory",
     "Exponential": "symmetry",
     "Family": "symmetry",
@@ -51,6 +52,7 @@ _HOMES = {
     "Verdict": "verdict",
     "cite": "references",
     "compare": "comparison",
+    "conjunction": "verdict",
     "conservation_laws": "symmetry",
     "derive": "theory",
     "discover": "symmetry",
@@ -88,6 +90,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from symtheory import zoo as zoo
+    from symtheory.comparison import Estimate as Estimate
     from symtheory.comparison import compare as compare
     from symtheory.comparison import equivalence as equivalence
     from symtheory.comparison import mean_over_replicas as mean_over_replicas
@@ -132,3 +135,4 @@ if TYPE_CHECKING:
     from symtheory.theory import scale_fixed_point as scale_fixed_point
     from symtheory.verdict import Status as Status
     from symtheory.verdict import Verdict as Verdict
+    from symtheory.verdict import conjunction as conjunction

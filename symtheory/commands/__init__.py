@@ -10,5 +10,6 @@ COMMANDS = (
     "discover",
     "derive",
     "simulate",
+    "check",
     "cite",
 )

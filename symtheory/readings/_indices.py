@@ -13,6 +13,7 @@ from jax import export
 from symtheory import shapes
 from symtheory.errors import UnreadableError
 from symtheory.exact import rational
+from symtheory.readings._casts import is_rounding_cast
 from symtheory.readings._indexed import Indexed, einsum
 from symtheory.readings._interpreter import Rule, read, trace, unreadable
 from symtheory.shapes import Size
@@ -187,7 +188,7 @@ def _table(domain: Indices) -> dict[str, Rule]:
         "mul": _mul, "div": _div, "neg": _neg, "sqrt": lambda x, **_: SquareRoot(x),
         "square": lambda x, **_: _power(x, 2), "integer_pow": lambda x, *, y, **_: _power(x, y),
         "dot_general": _dot, "reduce_sum": _sum, "transpose": _transpose,
-        "convert_element_type": lambda x, **_: x, "copy": lambda x, **_: x,
+        "convert_element_type": _convert, "copy": lambda x, **_: x,
         "copy_p": lambda x, **_: x,
     }  # fmt: skip
     movable = {"broadcast_in_dim", "eq", "convert_element_type", "add", "mul"}
@@ -209,6 +210,12 @@ def _checked(name: str, rule: Rule, positions: bool, roots: bool) -> Rule:
         return rule(*arguments, **params)
 
     return checked
+
+
+def _convert(x: Any, *, new_dtype: Any, **_: Any) -> Any:
+    if is_rounding_cast(new_dtype):
+        raise unreadable("indices", "convert_element_type", f"to {new_dtype}, which rounds")
+    return x
 
 
 def _add(x: Any, y: Any, **_: Any) -> Any:

@@ -1,0 +1,76 @@
+"""Steps of proofs, each a verdict: what a machine checks, what is cited, how they are joined."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Literal
+
+import sympy
+
+import symtheory as st
+
+
+def proof(claim: str, steps: list[st.Verdict], reference: str = "") -> st.Verdict:
+    """Join the steps of a proof; it is as good as its worst step."""
+    return st.conjunction(claim, steps, reference=reference)
+
+
+def cited(claim: str, source: str) -> st.Verdict:
+    """State a step that is taken from elsewhere and not checked by machine."""
+    return st.Verdict(st.Status.NOT_APPLICABLE, claim, how=f"cited: {source}")
+
+
+def same(claim: str, left: Any, right: Any, *, seed: int = 0) -> st.Verdict:
+    """Decide left = right for SymPy expressions, for all values of their symbols.
+
+    The difference is expanded; where it does not vanish, a random rational point refutes.
+
+    >>> x = sympy.Symbol("x")
+    >>> print(same("square", (x + 1) ** 2, x**2 + 2 * x + 1).status)
+    proved
+    >>> print(same("square", (x + 1) ** 2, x**2 + 1).status)
+    refuted
+    """
+    difference = sympy.sympify(left) - sympy.sympify(right)
+    expanded = sympy.expand(sympy.powsimp(sympy.expand(difference)))
+    if expanded != 0:
+        expanded = sympy.expand(sympy.numer(sympy.together(expanded)))
+    if expanded == 0:
+        return st.Verdict(st.Status.PROVED, claim, how="normal form is 0", residual=0)
+    rng = random.Random(seed)
+    point = {
+        symbol: sympy.Rational(rng.randint(1, 30), rng.randint(1, 30))
+        for symbol in sorted(difference.free_symbols, key=str)
+    }
+    value = difference.subs(point).evalf(30)
+    if value.is_number and abs(value) > sympy.Float("1e-15"):
+        witness = {str(symbol): str(value) for symbol, value in point.items()}
+        return st.Verdict(
+            st.Status.REFUTED, claim, how="not 0 at a rational point", residual=str(expanded)[:300],
+            witness=witness,
+        )  # fmt: skip
+    how = f"the difference {str(expanded)[:200]} could not be brought to 0"
+    return st.Verdict(st.Status.INCONCLUSIVE, claim, how=how)
+
+
+def sign(
+    claim: str, expression: Any, kind: Literal["positive", "negative", "nonnegative", "nonpositive"]
+) -> st.Verdict:
+    """Decide the sign of a SymPy expression from the assumptions on its symbols.
+
+    >>> a, b = sympy.symbols("a b", positive=True)
+    >>> print(sign("sum", a + b, "positive").status, sign("difference", a - b, "positive").status)
+    proved inconclusive
+    """
+    known = getattr(sympy.sympify(expression), f"is_{kind}")
+    status = {True: st.Status.PROVED, False: st.Status.REFUTED}.get(known, st.Status.INCONCLUSIVE)
+    how = f"{expression} is {kind} by the signs of its symbols"
+    if known is None:
+        how = f"the signs of its symbols do not decide whether {expression} is {kind}"
+    return st.Verdict(status, claim, how=how)
+
+
+def small(claim: str, size: float, tolerance: float, how: str) -> st.Verdict:
+    """Decide whether what should vanish up to rounding is below a tolerance, stated in advance."""
+    status = st.Status.SUPPORTED if size <= tolerance else st.Status.REFUTED
+    return st.Verdict(status, claim, how=how, predicted=0.0, measured=size, margin=tolerance)

@@ -1,0 +1,165 @@
+"""Every statement has the four functions and a docstring in the fixed order."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+
+import proofs_check
+from proofs_check._readme import README, text
+from proofs_check._runner import Spec, overall
+from proofs_check._steps import cited, same, sign
+from symtheory import InputError, Status, Verdict
+
+ORDER = ("Statement:", "Assumptions:", "Relation:", "Reference:", "Proof idea:", "Example output:")
+ALL = proofs_check.statements()
+
+
+@pytest.mark.parametrize("statement", ALL, ids=lambda s: s.id)
+def test_the_file_says_what_it_is(statement):
+    module = statement.module
+    claim = module.claim()
+    assert claim.id == statement.id
+    assert module.__doc__.startswith(f"{claim.id}: ")
+    places = [module.__doc__.index(word) for word in ORDER]
+    assert places == sorted(places)
+    assert claim.relation in module.__doc__.split("Relation:")[1].split("Reference:")[0]
+    assert claim.assumptions and claim.reference
+    assert all(callable(getattr(module, f)) for f in ("exact", "empirical", "control"))
+
+
+def test_the_list_is_fresh():
+    assert README.read_text() == text(), "write it anew: python -m proofs_check._readme"
+
+
+def test_ids_are_found_and_suggested():
+    assert [s.id for s in proofs_check.find(["p1.5", "P1.1"])] == ["P1.1", "P1.5"]
+    with pytest.raises(InputError, match=r"did you mean P1\.1"):
+        proofs_check.find(["P1.01"])
+
+
+@pytest.mark.parametrize(
+    ("exact", "empirical", "control", "want"),
+    [
+        ("proved", "supported", "refuted", "proved"),
+        ("proved", "not_applicable", "refuted", "proved"),
+        ("not_applicable", "supported", "refuted", "supported"),
+        ("proved", "supported", "supported", "refuted"),
+        ("proved", "supported", "inconclusive", "refuted"),
+        ("proved", "refuted", "refuted", "refuted"),
+        ("proved", "inconclusive", "refuted", "inconclusive"),
+        ("supported", "supported", "refuted", "supported"),
+        ("not_applicable", "not_applicable", "refuted", "inconclusive"),
+    ],
+)
+def test_how_the_three_answers_are_joined(exact, empirical, control, want):
+    verdicts = [Verdict(Status(s), "") for s in (exact, empirical, control)]
+    assert str(overall(*verdicts)) == want
+
+
+def test_the_steps_can_fail():
+    import sympy
+
+    x = sympy.Symbol("x", positive=True)
+    assert str(same("", x * (x + 1), x**2 + x).status) == "proved"
+    wrong = same("", x * (x + 1), x**2 + 2 * x)
+    assert str(wrong.status) == "refuted" and wrong.witness
+    assert str(same("", sympy.exp(x) * sympy.exp(-x), 1).status) == "proved"
+    assert str(sign("", -x, "positive").status) == "refuted"
+    assert str(sign("", x - 1, "positive").status) == "inconclusive"
+    assert str(cited("a", "b").status) == "not_applicable"
+
+
+def fake(statement, monkeypatch, **functions):
+    """Replace functions of a statement's module."""
+    for name, function in functions.items():
+        monkeypatch.setattr(statement.module, name, function)
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+    chosen = list(ALL[:2])
+    ran = []
+
+    def counted(original, name):
+        def exact():
+            ran.append(name)
+            if len(ran) == 2:
+                raise KeyboardInterrupt
+            return original()
+
+        return exact
+
+    yes = Verdict(Status.PROVED, "yes")
+    no = Verdict(Status.REFUTED, "no")
+    for statement in chosen:
+        fake(
+            statement,
+            monkeypatch,
+            exact=counted(lambda: yes, statement.id),
+            empirical=lambda key, budget: yes,
+            control=lambda: no,
+        )
+    with pytest.raises(KeyboardInterrupt):
+        list(proofs_check.check(chosen, folder=tmp_path))
+    assert [path.name for path in tmp_path.glob("*.json")] == [f"{chosen[0].id}.json"]
+    outcomes = list(proofs_check.check(chosen, folder=tmp_path))
+    assert [o.resumed for o in outcomes] == [True, False]
+    assert ran == [chosen[0].id, chosen[1].id, chosen[1].id]
+    # Another seed is another experiment, and is not taken over.
+    again = list(proofs_check.check(chosen, Spec(seed=1), folder=tmp_path))
+    assert not any(o.resumed for o in again)
+
+
+def test_a_damaged_result_is_checked_again(tmp_path, monkeypatch):
+    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: no)
+    list(proofs_check.check([ALL[0]], folder=tmp_path))
+    path = tmp_path / f"{ALL[0].id}.json"
+    path.write_text(path.read_text()[:50])
+    [outcome] = proofs_check.check([ALL[0]], folder=tmp_path)
+    assert not outcome.resumed and json.loads(path.read_text())
+
+
+def test_a_control_that_holds_fails_the_check(monkeypatch):
+    yes = Verdict(Status.PROVED, "yes")
+    fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: yes)
+    [outcome] = proofs_check.check([ALL[0]])
+    assert outcome.status == "refuted" and outcome.exact == "proved"
+
+
+def test_bad_specs_and_folders(tmp_path):
+    for seconds in (0.0, -1.0):
+        with pytest.raises(InputError, match="positive number of seconds"):
+            Spec(seconds=seconds)
+    with pytest.raises(InputError, match="seed is not negative"):
+        Spec(seed=-1)
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        list(proofs_check.check([ALL[0]], folder=file / "below"))
+
+
+def test_outcomes_have_the_keys_others_read(monkeypatch):
+    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: no)
+    [outcome] = proofs_check.check([ALL[0]])
+    data = outcome.to_json()
+    assert {"id", "status", "control_status", "seconds"} <= data.keys()
+    assert json.dumps(data)
+    assert dataclasses.asdict(outcome)
+
+
+def test_the_key_depends_on_seed_and_statement(monkeypatch):
+    seen = []
+    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+
+    def remember(key, budget):
+        seen.append(tuple(jax.random.key_data(key).tolist()))
+        return yes
+
+    for statement in ALL[:2]:
+        fake(statement, monkeypatch, exact=lambda: yes, empirical=remember, control=lambda: no)
+    for seed in (0, 1):
+        list(proofs_check.check(list(ALL[:2]), Spec(seed=seed)))
+    assert len(set(seen)) == 4
