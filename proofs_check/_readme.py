@@ -26,6 +26,8 @@ uv run symtheory check --exact-only # the proofs alone
 To add one, copy `template.py`. This list is written by `python -m proofs_check._readme`.
 """
 
+_TABLE = "| ID | Statement | Relation | File |\n|---|---|---|---|\n"
+
 
 def text() -> str:
     """Return the README as it should be."""
@@ -35,9 +37,7 @@ def text() -> str:
         claim = statement.module.claim()
         if statement.id.split(".")[0] != paper:
             paper = statement.id.split(".")[0]
-            parts.append(
-                f"\n## {_HEADINGS[paper]}\n\n| ID | Statement | Relation | File |\n|---|---|---|---|\n"
-            )
+            parts.append(f"\n## {_HEADINGS[paper]}\n\n{_TABLE}")
         said = claim.statement.replace("|", "\\|")
         name = f"[{statement.file}.py]({statement.file}.py)"
         parts.append(f"| {claim.id} | {said} | {claim.relation} | {name} |\n")
