@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from symtheory.errors import BudgetError, InputError
+from symtheory.errors import BudgetError
 from symtheory.model import Model
 from symtheory.readings import Deadline
+from symtheory.symmetry._memory import intermediates, require
 from symtheory.symmetry.discovery._axes import Rates, mixing_is_proved, units_are_proved
 from symtheory.symmetry.discovery._differentials import Differentials
 from symtheory.symmetry.discovery._measure import Measured, Meter, Place, parts_of, places_of
@@ -26,7 +27,8 @@ from symtheory.verdict import Status, Verdict, conjunction
 _SPARE = 24
 _SMALL = 1e-11
 _POINTS_FULL = 4
-_GIB = 2**30
+_COMPILING = 2**27
+"""Bytes that compiling a gradient, and stacks of matrices on their way through it, take."""
 
 _HOMOGENEOUS = "every intermediate value is homogeneous, the loss of degree 0"
 _CANCEL = (
@@ -67,12 +69,21 @@ class Search:
         self.groups: list[Group] = []
         self.pending: list[_Units] = []
         self.implied = Span()
+        self.constants = 0
+        self.dropped: set[int] = set()
         self._known: dict[Any, bool] = {}
         left = deadline.remaining()
         self._reserve = 0.4 * left if math.isfinite(left) else 0.0
         shapes = [tuple(int(n) for n in s) for s in model.leaves.values()]
         self.charges = Differentials(self.parts, shapes, seed)
         self.starts = np.cumsum([0, *(_count(s) for s in model.leaves.values())])
+
+    def drop(self, leaf: int) -> None:
+        """Leave a leaf out of the search."""
+        kept = lambda place: self.parts[place.part].leaf != leaf
+        self.places = {size: [p for p in row if kept(p)] for size, row in self.places.items()}
+        self.places = {size: row for size, row in self.places.items() if row}
+        self.dropped.add(leaf)
 
     def measure(self) -> Measured:
         """Return contractions at enough points for every linear system below."""
@@ -165,6 +176,7 @@ class Search:
     def scales(self, seen: Measured) -> None:
         """Find rates per part, beyond what rescalings of all units already give."""
         table = np.stack([seen.dots[k] for k in range(len(self.parts))], axis=-1)
+        table[..., [part.leaf in self.dropped for part in self.parts]] = 0
         for pattern in patterns(table[:, 0], table[:, 1], self.gap):
             row = {k: rate for k, rate in enumerate(pattern) if rate}
             if not self.implied.add(dict(row)):
@@ -317,6 +329,8 @@ class Search:
         """Find axes along which the gradient sums to zero: adding a constant along them is free."""
         found: dict[tuple[int, int], list[Place]] = {}
         for place, table in seen.shifts.items():
+            if self.parts[place.part].leaf in self.dropped:
+                continue
             size, scale = np.max(table[:, 0]), np.max(table[:, 1])
             if scale > 0 and size <= _SMALL * scale:
                 part = self.parts[place.part]
@@ -377,12 +391,8 @@ def discover_large(
         InputError: Something of the model is not bound, or the search needs more than `max_memory`.
     """
     search = Search(model, prover, deadline, seed, report)
-    need = memory(model, search.places)
-    if max_memory is not None and need > max_memory:
-        raise InputError(
-            f"searching {model.name} ({model.dimension} parameters) needs about {need:.2g} GiB, "
-            f"but the limit is {max_memory:g} GiB; raise --max-memory or bind smaller sizes"
-        )
+    needed = _COMPILING + memory(model, search.places) + 16 * intermediates(prover.loss.jaxpr)
+    require(needed, max_memory, f"searching {model.name} ({model.dimension} parameters)")
     trivial: dict[str, Verdict] = {}
     unfinished = ""
     try:
@@ -400,31 +410,53 @@ def discover_large(
             stage(seen)
     except BudgetError as error:
         unfinished = str(error)
-    return _result(search, trivial, unfinished, started)
+    charges = search.charges.rank(max_memory) + search.constants
+    return _result(search, trivial, charges, unfinished, started)
 
 
-def memory(model: Model, places: dict[int, list[Place]]) -> float:
-    """Return about how many GiB a search needs beyond the program itself."""
+def memory(model: Model, places: dict[int, list[Place]]) -> int:
+    """Return about how many bytes a search needs besides the values of the loss."""
     matrices = max((size * size * (2 * len(row) + 8) for size, row in places.items()), default=0)
     tables = max((size * len(row) * 4 * (2 * len(row) + _SPARE) for size, row in places.items()),
                  default=0)  # fmt: skip
-    return 8 * (12 * model.dimension + matrices + tables) / _GIB
+    return 8 * (12 * model.dimension + matrices + tables)
 
 
 def _trivial(search: Search, seen: Measured) -> dict[str, Verdict]:
+    """Return leaves (or slices of leaves) without influence, each with its verdict.
+
+    Where a leaf cancels, as a bias of attention keys does, its gradient is zero up to rounding.
+    """
     out = {}
-    for k, part in enumerate(search.parts):
-        if not np.any(seen.active[k]):
-            out[part.name] = Verdict(
-                Status.SUPPORTED,
-                f"the loss does not depend on {part.name}: trivially symmetric there",
-                how=f"its gradient is exactly 0 at {len(seen.active[k])} random points",
-            )
+    largest = max((float(np.max(x, initial=0.0)) for x in seen.active.values()), default=0.0)
+    names = [name or "theta" for name in search.model.leaves]
+    for leaf, name in enumerate(names):
+        parts = [k for k, part in enumerate(search.parts) if part.leaf == leaf]
+        size = {k: float(np.max(seen.active[k], initial=0.0)) for k in parts}
+        if any(x > _SMALL * largest for x in size.values()):
+            dead = [search.parts[k].name for k in parts if not size[k]]
+            out |= {part: _without(part, "", len(seen.active[parts[0]])) for part in dead}
+            continue
+        proof = search.prover.shift([(leaf, -1)])
+        search.gap.unclear += not proof and any(size.values())
+        if proof or not any(size.values()):
+            out[name] = _without(name, proof.how if proof else "", len(seen.active[parts[0]]))
+            search.drop(leaf)
+            if proof:
+                search.constants += _count(list(search.model.leaves.values())[leaf])
     return out
 
 
+def _without(name: str, how: str, points: int) -> Verdict:
+    return Verdict(
+        Status.PROVED if how else Status.SUPPORTED,
+        f"the loss does not depend on {name}: trivially symmetric there",
+        how=how or f"its gradient is exactly 0 at {points} random points",
+    )
+
+
 def _result(
-    search: Search, trivial: dict[str, Verdict], unfinished: str, started: float
+    search: Search, trivial: dict[str, Verdict], charges: int, unfinished: str, started: float
 ) -> Discovery:
     model, gap, groups = search.model, search.gap, search.groups
     scope = (
@@ -457,6 +489,6 @@ def _result(
         gap={"kept": gap.kept, "dropped": gap.dropped, "exact": False, "certified": False},
         trivial=trivial,
         structure=None,
-        charges=search.charges.rank(),
+        charges=charges,
         seconds=time.monotonic() - started,
     )
