@@ -82,7 +82,8 @@ def test_transformer_block():
             group = groups[f"GL(16) double rotation between {pair}"]
             assert (group.count, group.symmetric, group.status) == (256, 136, "proved")
     assert groups["per-neuron rescaling between A axis 1 and B axis 0"].count == 256
-    assert groups["shift of c axis 0"].count == 1  # all logits at once
+    shift = groups["logit shift of c axis 0"]  # all logits at once
+    assert (shift.count, shift.status) == (1, "proved")
     assert groups["scale of D"].status == "proved"
     assert found.seconds < 60
 
@@ -123,12 +124,99 @@ def test_constant_leaf_is_one_entry():
     params = {**whole.params, "unused": (300, 300)}
     found = st.discover(st.Model(whole.loss, params, random=whole.random))
     assert list(found.trivial) == ["unused"]
+    assert found.trivial["unused"].status == "proved"
     assert found.total == 30
 
 
-def test_memory_limit():
-    with pytest.raises(InputError, match=r"needs about .* GiB, but the limit is 0\.001 GiB"):
-        st.discover(perceptron([64, 220, 220, 10]), max_memory=0.001)
+@pytest.mark.parametrize("search", [st.discover, st.reflections, st.conservation_laws])
+@pytest.mark.parametrize("widths", [[2, 3, 2], [8, 30, 10], [64, 220, 220, 10]])
+def test_memory_limit(search, widths):
+    model = perceptron(widths)
+    with pytest.raises(InputError, match=r"needs about .* GiB, but the limit is 1e-06 GiB"):
+        search(model, max_memory=1e-6)
+
+
+def test_enough_memory_changes_nothing():
+    model = perceptron([2, 3, 2])
+    assert st.discover(model, max_memory=1.0).status == "proved"
+    assert st.conservation_laws(model, max_memory=1.0).status == "proved"
+    assert len(st.reflections(model, max_memory=1.0)) == 1
+
+
+def test_reflections_of_every_layer():
+    found = st.reflections(perceptron([16, 40, 40, 40, 10]))
+    assert found.unfinished == ""
+    assert [(r.kind, r.count, r.verdict.status) for r in found] == [("swap", 780, "proved")] * 3
+
+
+def test_unfinished_reflections_say_so():
+    found = st.reflections(perceptron([16, 40, 40, 40, 10]), seconds=1e-6)
+    assert "time limit" in found.unfinished and not found
+
+
+def test_charges_bound_conservation_laws_from_below():
+    model = perceptron([20, 60, 60, 10])
+    laws = st.conservation_laws(model)
+    assert (laws.lower, laws.upper) == (120, model.dimension)
+    assert laws.status == "inconclusive" and "no upper bound" in laws.verdict.how
+    assert any("60 charges of the per-neuron rescaling" in law for law in laws.laws)
+    # The same number as where both bounds are computed.
+    small = st.conservation_laws(perceptron([5, 6, 6, 3]))
+    assert (small.lower, small.upper) == (12, 12)
+
+
+def attention(broken=0.0, classes=10, width=32, size=8):
+    """Two heads with biases, labels by number: one of the keys' biases cancels in the softmax."""
+
+    def loss(p, z):
+        x = z["x"] @ p["E"]
+        q, k, v = (jnp.einsum("td,hdk->htk", x, p[n]) + p["b" + n][:, None] for n in "QKV")
+        weights = jax.nn.softmax(q @ jnp.swapaxes(k, 1, 2) / np.sqrt(size), -1)
+        x = x + jnp.einsum("hts,hsk,hkd->td", weights, v, p["O"])
+        out = -jax.nn.log_softmax(x[-1] @ p["D"])[z["label"].astype(int)]
+        if broken:
+            out = out + broken * sum(jnp.sum(p[n] ** 3) for n in ("Q", "D", "O"))
+        return out
+
+    params = {"E": (width, width), "D": (width, classes), "O": (2, size, width)}
+    params |= {n: (2, width, size) for n in "QKV"} | {f"b{n}": (2, size) for n in "QKV"}
+    rows = np.random.default_rng(0).normal(size=(classes, 6, width))
+    data = st.Empirical({"x": rows, "label": np.arange(classes)})
+    return st.Model(loss, params, random=data, name="attention")
+
+
+def test_attention_with_biases():
+    found = st.discover(attention())
+    groups = {g.name: (g.count, g.status) for g in found.groups}
+    assert groups["logit shift of D axis 1"] == (32, "proved")
+    assert found.trivial["bK"].status == "proved" and list(found.trivial) == ["bK"]
+
+
+def test_slightly_broken_attention_has_none():
+    found = st.discover(attention(broken=1e-6))
+    assert found.total == found.affine == 0
+    assert list(found.trivial) == ["bK"]
+
+
+def test_fixed_weights_break_permutations():
+    # W-fix: a random subset of every row is frozen at random constants.
+    rng = np.random.default_rng(0)
+    fixed, mask = rng.normal(size=(30, 20)), rng.random((30, 20)) < 0.5
+
+    def masked(p, z):
+        hidden = jax.nn.relu(jnp.where(mask, fixed, p["W"]) @ z["x"])
+        return jnp.sum((p["U"] @ hidden - z["y"]) ** 2)
+
+    random = {"x": st.Normal(20), "y": st.Normal(5)}
+    model = st.Model(masked, {"W": (30, 20), "U": (5, 30)}, random=random)
+    assert not st.reflections(model)
+    assert st.discover(model).total == 0
+    free = st.Model(
+        lambda p, z: jnp.sum((p["U"] @ jax.nn.relu(p["W"] @ z["x"]) - z["y"]) ** 2),
+        model.params, random=random,
+    )  # fmt: skip
+    assert [r.count for r in st.reflections(free)] == [435]
+    assert st.discover(free).total == 30
 
 
 def test_budget():
