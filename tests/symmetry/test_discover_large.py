@@ -5,7 +5,6 @@ import pathlib
 import resource
 import subprocess
 import sys
-import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -226,65 +225,91 @@ def test_budget():
 
 # --- the command -------------------------------------------------------------------------------
 
-PRELUDE = """
-import jax, jax.numpy as jnp, symtheory as st
-"""
+BLOCK = """
+import jax, jax.numpy as jnp, numpy as np, symtheory as st
 
+tokens, width, heads, size, hidden, classes = 8, 96, 6, 16, 256, 20
 
-def command(tmp_path: pathlib.Path, source: str, *options: str):
-    (tmp_path / "m.py").write_text(PRELUDE + textwrap.dedent(source))
-    target = f"{tmp_path / 'm.py'}:model"
-    call = [sys.executable, "-m", "symtheory", "discover", target, *options]
-    return subprocess.run(call, capture_output=True, text=True, timeout=300)
+def norm(x, p):
+    x = x - x.mean(-1, keepdims=True)
+    return p["gain"] * x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) + p["shift"]
 
-
-NET = """
 def loss(p, z):
-    return jnp.sum((p["U"] @ jax.nn.relu(p["W"] @ z["x"]) - z["y"]) ** 2)
-model = st.Model(loss, {"W": (3, 2), "U": (2, 3)}, random={"x": st.Normal(2), "y": st.Normal(2)})
+    x = z["x"] @ p["embed"]
+    h = norm(x, p["ln1"])
+    q, k, v = (jnp.einsum("td,hdk->htk", h, p["attn"][n]) for n in "QKV")
+    a = jax.nn.softmax(q @ k.swapaxes(1, 2) / np.sqrt(size), -1)
+    x = x + jnp.einsum("hts,hsk,hkd->td", a, v, p["attn"]["O"])
+    x = x + jax.nn.relu(norm(x, p["ln2"]) @ p["mlp"][0] + p["mlp"][1]) @ p["mlp"][2]
+    logits = norm(x[-1], p["ln3"]) @ p["head"]["W"] + p["head"]["b"]
+    return -jax.nn.log_softmax(logits)[z["label"].astype(int)]
+
+params = {f"ln{k}": {"gain": (width,), "shift": (width,)} for k in (1, 2, 3)}
+params |= {
+    "embed": (32, width),
+    "attn": {n: (heads, width, size) for n in "QKV"} | {"O": (heads, size, width)},
+    "mlp": [(width, hidden), (hidden,), (hidden, width)],
+    "head": {"W": (width, classes), "b": (classes,)},
+}
+rng = np.random.default_rng(0)
+data = {"x": rng.normal(size=(64, tokens, 32)), "label": rng.integers(0, classes, 64)}
+model = st.Model(loss, params, random=st.Empirical(data), name="block")
+"""
+PERCEPTRON = """
+import jax, jax.numpy as jnp, symtheory as st
+
+widths = [64, 220, 220, 220, 10]
+
+def loss(p, z):
+    h = z["x"]
+    for k, layer in enumerate(p):
+        h = layer["weight"] @ h + layer["bias"]
+        h = jax.nn.relu(h) if k < len(p) - 1 else h
+    return jnp.sum((h - z["y"]) ** 2)
+
+params = [{"weight": (b, a), "bias": (b,)} for a, b in zip(widths, widths[1:])]
+model = st.Model(loss, params, random={"x": st.Normal(64), "y": st.Normal(10)}, name="mlp")
 """
 
 
-@pytest.mark.slow
-def test_command_json(tmp_path):
-    out = command(tmp_path, NET, "--json")
+def command(folder: pathlib.Path, source: str):
+    """Run the command on a user's file; return its data, processor time and peak memory (KiB)."""
+    (folder / "m.py").write_text(source)
+    call = [sys.executable, "-m", "symtheory", "discover", f"{folder / 'm.py'}:model", "--json"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    out = subprocess.run(call, capture_output=True, text=True, timeout=300)
     assert out.returncode == 0, out.stderr
-    data = json.loads(out.stdout)
-    generators = data["generators"]
-    assert [generators[k] for k in ("total", "symmetric", "affine", "status")] == [
-        3,
-        3,
-        3,
-        "proved",
-    ]
-    assert data["schema_version"] == 1
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads(out.stdout), seconds, after.ru_maxrss
 
 
 @pytest.mark.slow
-def test_command_text(tmp_path):
-    out = command(tmp_path, NET)
-    assert out.returncode == 0, out.stderr
-    assert "per-neuron rescaling between U axis 1 and W axis 0" in out.stdout
-    assert r"\partial_{U_{11}}" in out.stdout
-    assert "evaluate at random points" in out.stderr
+def test_command_on_a_perceptron(tmp_path):
+    data, seconds, memory = command(tmp_path, PERCEPTRON)
+    assert [g["count"] for g in data["generators"]["groups"]] == [220] * 3
+    assert all(g["status"] == "proved" for g in data["generators"]["groups"])
+    found = data["reflections"]["found"]
+    assert [(r["kind"], r["count"], r["status"]) for r in found] == [("swap", 24090, "proved")] * 3
+    assert data["conservation_laws"]["lower"] == 660
+    assert seconds < 60 and memory < 2 * 2**20
 
 
-@pytest.mark.parametrize(
-    ("source", "options", "code", "message"),
-    [
-        (NET, ("--budget", "0.0001"), 3, ""),
-        (NET, ("--budget", "0"), 2, "--budget takes a positive number"),
-        (NET, ("--max-memory", "-1"), 2, "--max-memory takes a positive number"),
-        (
-            'noise = lambda: jax.random.normal(jax.random.key(0), (2,))\n'
-            'model = st.Model(lambda p, z: jnp.sum(p * noise()), (2,))',
-            (), 2, "draws random numbers itself",
-        ),
-        ("model = st.Model(lambda p, z: z['x'], {}, random={'x': st.Normal(())})", (), 2,
-         "no parameters"),
-    ],
-)  # fmt: skip
-def test_command_refuses(tmp_path, source, options, code, message):
-    out = command(tmp_path, source, *options)
-    assert out.returncode == code, out.stdout + out.stderr
-    assert message in out.stderr
+@pytest.mark.slow
+def test_command_on_a_transformer_block(tmp_path):
+    data, seconds, memory = command(tmp_path, BLOCK)
+    groups = {g["name"]: g for g in data["generators"]["groups"]}
+    assert all(g["status"] == "proved" for g in groups.values())
+    for head in range(6):
+        for a, b in (("K[{}] axis 1", "Q[{}] axis 1"), ("O[{}] axis 0", "V[{}] axis 1")):
+            pair = f"attn.{a} and attn.{b}".format(head, head)
+            group = groups[f"GL(16) double rotation between {pair}"]
+            assert (group["count"], group["symmetric"]) == (256, 136)
+    assert groups["logit shift of head.W axis 1"]["count"] == 96
+    assert groups["logit shift of head.b axis 0"]["count"] == 1
+    assert groups["shift of embed axis 1"]["count"] == 32  # layer norm, no logit shift
+    scale = "per-neuron rescaling between head.W axis 0 and ln3.gain axis 0 and ln3.shift axis 0"
+    assert groups[scale]["count"] == 96
+    assert all(r["status"] == "proved" for r in data["reflections"]["found"])
+    assert data["conservation_laws"]["lower"] == 2657
+    assert seconds < 60 and memory < 2 * 2**20

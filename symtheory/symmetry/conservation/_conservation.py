@@ -75,7 +75,8 @@ def conservation_laws(
     count = _Count(model, momentum, seed, Deadline(seconds))
     if model.dimension > _LARGEST and not momentum:
         return _at_least(count, found, seconds, seed, max_memory)
-    require(_memory(count), max_memory, f"counting the conservation laws of {model.name}")
+    if max_memory is not None:
+        require(_memory(count), max_memory, f"counting the conservation laws of {model.name}")
     why = ""
     try:
         for _ in count.steps():
