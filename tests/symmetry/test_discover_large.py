@@ -187,6 +187,14 @@ def attention(broken=0.0, classes=10, width=32, size=8):
 def test_attention_with_biases():
     found = st.discover(attention())
     groups = {g.name: (g.count, g.status) for g in found.groups}
+    for head in range(2):
+        # The keys' bias, which the loss does not see, stays behind: no proof follows K + bK.
+        for leaves, status in (
+            ("K[{0}] axis 1 and Q[{0}] axis 1 and bQ[{0}] axis 0", "supported"),
+            ("O[{0}] axis 0 and V[{0}] axis 1 and bV[{0}] axis 0", "proved"),
+        ):
+            name = f"GL(8) double rotation between {leaves.format(head)}"
+            assert groups[name] == (64, status)
     assert groups["logit shift of D axis 1"] == (32, "proved")
     assert found.trivial["bK"].status == "proved" and list(found.trivial) == ["bK"]
 
