@@ -99,7 +99,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
         done = in_a_process("--help")
         seconds.append(time.perf_counter() - start)
         assert done.returncode == 0
-    for command in ("run", "models", "derive", "simulate", "cite"):
+    for command in ("run", "models", "discover", "derive", "simulate", "cite"):
         assert command in done.stdout
     # 0.3 s on an idle machine; tests share theirs.
     assert min(seconds) < 0.6
@@ -184,6 +184,78 @@ def test_simulation_writes_one_whole_file(symtheory, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["ensemble.npz"]
 
 
+DISCOVERED = """
+import jax, jax.numpy as jnp, numpy as np, symtheory as st
+
+x = {"x": st.Normal(2), "y": st.Normal(2)}
+relu = lambda p, z: jnp.sum((p["U"] @ jax.nn.relu(p["W"] @ z["x"]) - z["y"]) ** 2)
+net = st.Model(relu, {"W": (3, 2), "U": (2, 3)}, random=x)
+unused = st.Model(relu, {"W": (3, 2), "U": (2, 3), "unused": (50, 50)}, random=x)
+softmax = st.Model(lambda p, z: -jax.nn.log_softmax(p["W"] @ z["x"])[0], {"W": (3, 2)}, random=x)
+empty = st.Model(lambda p, z: jnp.sum(p["W"]) + z["x"][0], {"W": (0,)}, random=x)
+noise = lambda: jax.random.normal(jax.random.key(0), (2,))
+drawing = st.Model(lambda p, z: jnp.sum(p * noise()) * z["x"][0], (2,), random=x)
+"""
+
+
+@pytest.fixture(scope="module")
+def discovered(tmp_path_factory):
+    path = tmp_path_factory.mktemp("discovered") / "models.py"
+    path.write_text(DISCOVERED)
+    return path
+
+
+def test_discover_as_json(symtheory, discovered):
+    done = symtheory("discover", f"{discovered}:net", "--json")
+    assert done.returncode == 0, done.stderr
+    out = json.loads(done.stdout)
+    generators, laws = out["generators"], out["conservation_laws"]
+    keys = ("total", "symmetric", "affine", "status")
+    assert [generators[key] for key in keys] == [3, 3, 3, "proved"]
+    assert [laws[key] for key in ("lower", "upper", "status")] == [3, 3, "proved"]
+    assert [item["count"] for item in out["reflections"]["found"]] == [3]
+    assert done.stderr == ""
+
+
+def test_discover_as_text(symtheory, discovered):
+    done = symtheory("discover", f"{discovered}:softmax")
+    assert done.returncode == 0, done.stderr
+    for text in ("14 with translations: proved", "logit shift of W axis 0", "\\partial_{W_{11}}"):
+        assert text in done.stdout
+    assert "conservation laws ..." in done.stderr
+
+
+def test_discover_reports_a_constant_leaf_once(symtheory, discovered):
+    done = symtheory("discover", f"{discovered}:unused")
+    assert done.returncode == 0, done.stderr
+    assert "3 linear (3 symmetric)" in done.stdout
+    assert "trivial in unused: proved" in done.stdout
+    assert "no upper bound" in done.stdout
+
+
+def test_discover_without_time_is_inconclusive(symtheory, discovered):
+    done = symtheory("discover", f"{discovered}:net", "--budget", "0.001")
+    assert done.returncode == 3
+    assert "inconclusive" in done.stdout and "time limit" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{file}:empty"], "parameters are all empty"),
+        (["{file}:drawing"], "draws random numbers itself"),
+        (["{file}:net", "--max-memory", "0.00001"], "GiB, but the limit is 1e-05 GiB"),
+        (["{file}:net", "--max-memory", "0"], "--max-memory takes a positive number"),
+        (["{file}:net", "--budget", "0"], "--budget takes a positive number"),
+        (["scalar-facter"], "did you mean 'scalar-factor'"),
+    ],
+)
+def test_discover_refuses(symtheory, discovered, arguments, message):
+    done = symtheory("discover", *[a.replace("{file}", str(discovered)) for a in arguments])
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert message in done.stderr and done.stdout == ""
+
+
 def test_divergence_is_inconclusive_and_leaves_no_file(symtheory, tmp_path):
     arguments = ["--learning-rate", 3, "--steps", 500, "--fast", "--out", tmp_path / "x.npz"]
     done = symtheory("simulate", "scalar-factor", *arguments)
@@ -246,6 +318,17 @@ def test_bad_input_is_one_clear_sentence(symtheory, user_file, tmp_path, argumen
             "import symtheory as st\n"
             "model = st.Model(lambda p, z: p @ z['x'], params=(3,), random={'x': st.Normal(2)})",
             "cannot be evaluated at the given shapes",
+        ),
+        ("import symtheory as st\nmodel = st.Model(lambda p, z: 1.0, {})", "no parameters"),
+        (
+            "import jax.numpy as jnp, symtheory as st\n"
+            "model = st.Model(lambda p, z: p, {'n': jnp.arange(3)})",
+            "a parameter has the type int",
+        ),
+        (
+            "import jax.numpy as jnp, symtheory as st\n"
+            "model = st.Model(lambda p, z: p, {'n': 1j * jnp.ones(3)})",
+            "a parameter has the type complex",
         ),
         (
             "import jax.numpy as jnp, symtheory as st\n"

@@ -44,15 +44,17 @@ def command(
         )
         data: dict[str, Any] = {"model": model, **found.to_json()}
         lines = [f"[bold]Model[/]       {_plain(bound.name)}", *discovery_lines(found)]
+        search = dict(seed=seed, max_memory=max_memory)
         left = lambda: max(end - time.monotonic(), 1.0)
         report("reflections", 0, 0)
-        mirrors = _tried(symmetry.reflections, bound, left(), seed)
+        mirrors = _tried(symmetry.reflections, bound, seconds=left(), **search)
         report("conservation laws", 0, 0)
-        laws = _tried(symmetry.conservation_laws, bound, left(), seed)
+        laws = _tried(symmetry.conservation_laws, bound, seconds=left(), found=found, **search)
         data["reflections"] = mirrors
         data["conservation_laws"] = laws
         lines += ["", *reflection_lines(mirrors), "", *law_lines(laws)]
-    finish(as_json, "discover", data, lines, str(found.status))
+    refused = any("refused" in part for part in (mirrors, laws))
+    finish(as_json, "discover", data, lines, "inconclusive" if refused else str(found.status))
 
 
 def discovery_lines(found: Any) -> list[str]:
@@ -95,39 +97,40 @@ def discovery_lines(found: Any) -> list[str]:
     return lines
 
 
-def _tried(search: Callable[..., Any], model: Any, seconds: float, seed: int) -> Any:
-    """Return the result of a search as data, or why there is none."""
+def _tried(search: Callable[..., Any], model: Any, **options: Any) -> dict[str, Any]:
+    """Return the result of a search as data, or why it was refused."""
     from symtheory.errors import SymtheoryError
 
     try:
-        found = search(model, seconds=seconds, seed=seed)
+        return search(model, **options).to_json()
     except SymtheoryError as error:
-        return {"status": "inconclusive", "how": str(error)}
-    return [item.to_json() for item in found] if isinstance(found, tuple) else found.to_json()
+        return {"status": "inconclusive", "refused": str(error)}
 
 
-def reflection_lines(found: Any) -> list[str]:
+def reflection_lines(data: dict[str, Any]) -> list[str]:
     """Return reflections as lines of marked-up text, each with its rank."""
-    if isinstance(found, dict):
-        why = _plain(found["how"])
-        return [f"[bold]Reflections[/] {_mark(found['status'])}  [dim]{why}[/]"]
-    lines = [f"[bold]Reflections[/] {len(found) or 'none'}" + (" kinds" if found else " found")]
+    head = "[bold]Reflections[/]"
+    if "refused" in data:
+        return [f"{head} {_mark(data['status'])}  [dim]{_plain(data['refused'])}[/]"]
+    found = data["found"]
+    lines = [f"{head} {len(found) or 'none'}" + (" kinds" if found else " found")]
     for item in found:
-        rank = f"rank {item['rank']}" if "rank" in item else ""
-        count = f"{item['count']} x" if "count" in item else ""
-        text = f"{item.get('name', '')}  {count}  {rank}"
-        lines.append(f"  {_plain(text)}  {_mark(item.get('status', ''))}")
+        text = f"{item['name']}  {item['count']} x  rank {item['rank']}"
+        lines.append(f"  {_plain(text)}  {_mark(item['status'])}")
+    if data["unfinished"]:
+        lines.append(f"  {_mark('inconclusive')}  [dim]{_plain(data['unfinished'])}[/]")
     return lines
 
 
 def law_lines(data: dict[str, Any]) -> list[str]:
     """Return the count of conservation laws as lines of marked-up text."""
     head = "[bold]Conservation laws of gradient flow[/]"
-    if "lower" not in data:
-        return [f"{head}  {_mark(data['status'])}  [dim]{_plain(data.get('how', ''))}[/]"]
+    if "refused" in data:
+        return [f"{head}  {_mark(data['status'])}  [dim]{_plain(data['refused'])}[/]"]
     low, high = data["lower"], data["upper"]
-    count = f"{low}" if low == high else f"between {low} and {high}"
-    return [f"{head}  {count}: {_mark(data['status'])}"]
+    count = f"{low}" if low == high else f"at least {low}, at most {high}"
+    lines = [f"{head}  {count}: {_mark(data['status'])}"]
+    return lines if low == high else [*lines, f"  [dim]{_plain(data['how'])}[/]"]
 
 
 def _mark(status: Any) -> str:

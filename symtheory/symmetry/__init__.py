@@ -17,3 +17,4 @@ from symtheory.symmetry.discovery._result import Discovery as Discovery
 from symtheory.symmetry.mirrors._reflection import Reflection as Reflection
 from symtheory.symmetry.mirrors._reflections import reflections as reflections
 from symtheory.symmetry.mirrors._reflections_found import FoundReflections as FoundReflections
+from symtheory.symmetry.mirrors._reflections_found import Reflections as Reflections

@@ -170,9 +170,3 @@ def test_names_and_nested_parameters():
     laws = st.conservation_laws(model)
     assert (laws.lower, laws.upper) == (1, 1)
     assert "e.1.lambda" in laws.laws[0]
-
-
-def test_more_parameters_than_ranks_are_taken_for():
-    laws = st.conservation_laws(net([60, 60, 60]))
-    assert str(laws.status) == "inconclusive"
-    assert "at most" in laws.verdict.how

@@ -8,7 +8,8 @@ import numpy as np
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
-from symtheory.readings import Deadline
+from symtheory.readings import Deadline, trace
+from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.conservation._charges import AxisGenerator, proved_generators
 from symtheory.symmetry.conservation._conserved import ConservationLaws, law_text, linear_law_text
 from symtheory.symmetry.conservation._enclosed import EnclosedFields
@@ -74,6 +75,8 @@ def conservation_laws(
     count = _Count(model, momentum, seed, Deadline(seconds))
     if model.dimension > _LARGEST and not momentum:
         return _at_least(count, found, seconds, seed, max_memory)
+    if max_memory is not None:
+        require(_memory(count), max_memory, f"counting the conservation laws of {model.name}")
     why = ""
     try:
         for _ in count.steps():
@@ -82,6 +85,14 @@ def conservation_laws(
     except (BudgetError, UnreadableError) as error:
         why = str(error)
     return count.result(why)
+
+
+def _memory(count: _Count) -> int:
+    """Return about how many bytes ranks take: a square matrix, and the loss at as many points."""
+    model = count.model
+    loss, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *model.structure())
+    lanes = count.dimension + 16
+    return lanes * (BOXED * count.dimension + 8 * 6 * intermediates(loss.jaxpr))
 
 
 def _at_least(

@@ -14,7 +14,7 @@ from symtheory.errors import UnreadableError
 from symtheory.readings import Deadline, read
 from symtheory.symmetry.conservation._actions import UNIT, Actions, NotEquivariantError, acted
 
-_BATCH = 2**22
+_BATCH = 2**20
 """Entries of a stack of matrices that are followed at a time."""
 
 Rates = Mapping[tuple[int, int], tuple[Fraction, Fraction]]

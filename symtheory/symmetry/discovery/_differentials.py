@@ -14,6 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from symtheory.symmetry._memory import BOXED, GIB
 from symtheory.symmetry.conservation._fields import rank
 from symtheory.symmetry.conservation._modular import MODULUS
 from symtheory.symmetry.discovery._measure import Part, Place
@@ -91,9 +92,14 @@ class Differentials:
         self._add(np.arange(len(at)), at, np.ones_like(at), 1)
         self._count += len(at)
 
-    def rank(self) -> int:
-        """Return a lower bound on the number of independent charges."""
-        count = min(self._count, _MOST)
+    def rank(self, max_memory: float | None) -> int:
+        """Return a lower bound on the number of independent charges, of fewer if memory is short.
+
+        Args:
+            max_memory: Limit in GiB.
+        """
+        room = _MOST if max_memory is None else math.isqrt(int(max_memory * GIB / BOXED))
+        count = min(self._count, _MOST, room)
         if not count:
             return 0
         buckets = self._rng.integers(0, count + 24, self._size)

@@ -13,6 +13,7 @@ import numpy as np
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline
+from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
 from symtheory.symmetry.discovery._checks import check
 from symtheory.symmetry.discovery._grading import weights
@@ -83,7 +84,7 @@ def discover(
     prover = Prover(model, deadline)
     check(model, prover.loss)
     if model.dimension <= _LARGEST:
-        found = _everything(model, prover, deadline, seed, report, started)
+        found = _everything(model, prover, deadline, seed, max_memory, report, started)
         if found is not None:
             return found
     from symtheory.symmetry.discovery._large import discover_large
@@ -92,13 +93,14 @@ def discover(
 
 
 def _everything(
-    model: Model, prover: Prover, deadline: Deadline, seed: int, report: Progress, started: float
-) -> Discovery | None:
+    model: Model, prover: Prover, deadline: Deadline, seed: int, max_memory: float | None,
+    report: Progress, started: float,
+) -> Discovery | None:  # fmt: skip
     """Search all matrices; None where that is too large."""
     rng = np.random.default_rng(seed)
     try:
         report("evaluate at random points", 0, 0)
-        sampler, points, certified = _first_points(model, prover, rng, deadline)
+        sampler, points, certified = _first_points(model, prover, rng, max_memory, deadline)
         if not len(points):
             return _undecided(model, "no random point could be evaluated", started)
         report("find scalings that separate the equations", 0, 0)
@@ -108,6 +110,7 @@ def _everything(
         largest = int(np.max(blocks.sizes, initial=0))
         if largest > LARGEST_BLOCK:
             return None
+        require(BOXED * largest * (largest + len(points)), max_memory, _subject(model))
         while len(points) < largest + largest // 8 + 24:
             deadline.check()
             new = sampler.draw()
@@ -133,15 +136,23 @@ def _everything(
 
 
 def _first_points(
-    model: Model, prover: Prover, rng: np.random.Generator, deadline: Deadline
-) -> tuple[Any, Points, bool]:
+    model: Model, prover: Prover, rng: np.random.Generator, max_memory: float | None,
+    deadline: Deadline,
+) -> tuple[Any, Points, bool]:  # fmt: skip
     count = min(max(model.dimension + 40, 64), _POINTS)
+    # Residues, floats and bounds of every value of the loss and its gradient, at every point.
+    values = 3 * intermediates(prover.loss.jaxpr) + 4 * model.dimension
+    require(3 * 8 * count * values, max_memory, _subject(model))
     try:
         sampler = Sampler(model, prover.value, count, rng, deadline)
         return sampler, sampler.draw(), True
     except UnreadableError:
         floats = FloatSampler(model, count, rng)
         return floats, floats.draw(), False
+
+
+def _subject(model: Model) -> str:
+    return f"searching {model.name} ({model.dimension} parameters)"
 
 
 def _live(points: Points) -> np.ndarray:
@@ -172,7 +183,8 @@ def _trivial(model: Model, prover: Prover, live: np.ndarray, evidence: str) -> d
             continue
         whole = len(dead) == size
         label = name if whole else f"{name} ({len(dead)} of {size} entries)"
-        how = prover.vanishes([Field({}, {i: _ONE}) for i in dead])
+        proof = prover.shift([(list(model.leaves).index(name), -1)]) if whole else None
+        how = proof.how if proof else prover.vanishes([Field({}, {i: _ONE}) for i in dead])
         out[label] = Verdict(
             Status.PROVED if how else Status.SUPPORTED,
             f"the loss does not depend on {label}: trivially symmetric there",

@@ -54,12 +54,17 @@ class Place:
 
 
 def parts_of(model: Model) -> list[Part]:
-    """Return the parts of a model: leaves with three axes and more slice by slice."""
+    """Return the parts of a model: leaves with three axes and more slice by slice.
+
+    So are matrices that go with such leaves, as biases of heads (heads, size) do.
+    """
     out = []
-    for leaf, (name, shape) in enumerate(model.leaves.items()):
-        sizes = tuple(int(n) for n in shape)
+    shapes = [tuple(int(n) for n in shape) for shape in model.leaves.values()]
+    stacks = [s for s in shapes if len(s) >= 3 and s[0] <= _MOST_SLICES]
+    biases = {(s[0], n) for s in stacks for n in s[1:]}
+    for leaf, (name, sizes) in enumerate(zip(model.leaves, shapes, strict=True)):
         label = name or "theta"
-        if len(sizes) >= 3 and sizes[0] <= _MOST_SLICES:
+        if sizes in stacks or sizes in biases:
             out += [Part(leaf, f"{label}[{i}]", i, sizes[1:]) for i in range(sizes[0])]
         else:
             out.append(Part(leaf, label, None, sizes))

@@ -70,11 +70,13 @@ class Rules:
     Attributes:
         exponentials: How often exp was taken of the term, or of what is rid of it.
         others: How often a term cancelled outside of a softmax or log-sum-exp.
+        met: Whether any operation met a value that changes.
     """
 
     def __init__(self) -> None:
         self._terms: dict[Any, int] = {}
         self.exponentials = self.others = 0
+        self.met = False
         self._rules: dict[str, Callable[..., Change]] = {
             "add": self._add, "add_any": self._add,
             "sub": lambda p, s, a, b: self._add(p, s, a, _scaled(b, -1)),
@@ -118,6 +120,7 @@ class Rules:
             if name == "is_finite":
                 return [dataclasses.replace(fixed(shapes[0]), finite=True)]
             return [fixed(shape) for shape in shapes]
+        self.met = True
         if name == "convert_element_type" and kinds[0] == "f":
             return [inputs[0]]
         if name in MOVEMENT and name not in ("pad", "reduce_precision") and len(shapes) == 1:

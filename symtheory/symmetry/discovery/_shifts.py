@@ -26,15 +26,21 @@ class Cancelled:
 
     Attributes:
         logit: Whether it does so in a softmax or log-sum-exp, and there only.
+        met: Whether it entered the loss at all.
     """
 
     logit: bool
+    met: bool = True
 
     @property
     def how(self) -> str:
         """The proof in words."""
         where = "in a softmax or log-sum-exp" if self.logit else "on its way through the loss"
-        return f"a term common to all entries of the axis cancels {where}"
+        return (
+            f"a term common to all entries of the axis cancels {where}"
+            if self.met
+            else ("it does not enter the loss")
+        )
 
 
 def cancelled(
@@ -46,7 +52,8 @@ def cancelled(
     Args:
         loss: The loss, traced; its first arguments are the leaves.
         leaves: How many leaves there are.
-        places: (leaf, axis) of what is shifted; every leaf by a term of its own.
+        places: (leaf, axis) of what is shifted, every leaf by a term of its own; axis -1 for any
+            change of the leaf.
         sums: By argument and axis, what its entries along that axis sum to, where that is known.
 
     >>> import jax.numpy as jnp
@@ -75,7 +82,7 @@ def cancelled(
         return None
     if out.kind:
         return None
-    return Cancelled(rules.exponentials > 0 and not rules.others)
+    return Cancelled(rules.exponentials > 0 and not rules.others, rules.met)
 
 
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")

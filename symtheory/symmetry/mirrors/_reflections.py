@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symtheory.errors import BudgetError, UnreadableError
+from symtheory import shapes
+from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline, read, trace
+from symtheory.symmetry._memory import intermediates, require
 from symtheory.symmetry.conservation import _actions
 from symtheory.symmetry.mirrors import _turns
 from symtheory.symmetry.mirrors._reflection import Reflection, verify_reflection
-from symtheory.symmetry.mirrors._reflections_found import FoundReflections, flip_of, on_axis
-from symtheory.symmetry.mirrors._units import Axis, Probe, rank_of, unit_axes
+from symtheory.symmetry.mirrors._reflections_found import (
+    FoundReflections,
+    Reflections,
+    flip_of,
+    on_axis,
+)
+from symtheory.symmetry.mirrors._units import POINTS, Axis, Probe, rank_of, unit_axes
 from symtheory.verdict import Status, Verdict
 
 _REFERENCE = "arXiv 2408.15495, reflection symmetry"
@@ -27,8 +34,8 @@ _SMALL = 64
 
 
 def reflections(
-    model: Model, *, seconds: float | None = 60.0, seed: int = 0
-) -> tuple[FoundReflections, ...]:
+    model: Model, *, seconds: float | None = 60.0, seed: int = 0, max_memory: float | None = None
+) -> Reflections:
     """Find reflections theta -> theta - 2 P theta that leave the loss of every sample unchanged.
 
     Axes of the leaves that index the same hidden units are found from gradients. Swaps of two
@@ -39,11 +46,12 @@ def reflections(
 
     Args:
         model: A model with all sizes bound.
-        seconds: Time limit; what was found before it is returned.
+        seconds: Time limit; what was found before it is returned, `unfinished` says so.
         seed: Seed of the random points.
+        max_memory: Limit in GiB on what the search may need.
 
     Raises:
-        InputError: A size is not bound.
+        InputError: A size is not bound, or the search needs more than `max_memory`.
 
     Source: arXiv 2408.15495, definition of the reflection symmetry and its examples.
 
@@ -53,10 +61,19 @@ def reflections(
     >>> [(r.kind, r.count, r.rank, str(r.verdict.status)) for r in reflections(model)]
     [('swap', 3, 3, 'proved'), ('flip', 3, 3, 'proved')]
     """
+    if not model.dimension:
+        raise InputError("the model's parameters are all empty; give at least one entry")
+    values = sum(math.prod(shapes.fixed(shape)) for shape in model.leaves.values())
+    require(8 * POINTS * 8 * values, max_memory, f"searching {model.name} for reflections")
     search = _Search(model, seed, Deadline(seconds))
-    with contextlib.suppress(BudgetError):
+    needed = 8 * POINTS * (8 * values + 3 * intermediates(search.loss.jaxpr))
+    require(needed, max_memory, f"searching {model.name} for reflections")
+    unfinished = ""
+    try:
         search.run()
-    return tuple(search.found)
+    except BudgetError as error:
+        unfinished = str(error)
+    return Reflections(search.found, unfinished)
 
 
 class _Search:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,26 @@ class FoundReflections:
             "status": str(self.verdict.status),
             "how": self.verdict.how,
         }
+
+
+class Reflections(tuple[FoundReflections, ...]):
+    """The families found.
+
+    Attributes:
+        unfinished: Why the search ended early; empty if it did not.
+    """
+
+    unfinished: str
+
+    def __new__(cls, found: Iterable[FoundReflections], unfinished: str = "") -> Reflections:
+        """Return families with the reason why there may be more."""
+        out = super().__new__(cls, tuple(found))
+        out.unfinished = unfinished
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the families, and whether the search came to its end, as JSON-ready data."""
+        return {"found": [item.to_json() for item in self], "unfinished": self.unfinished}
 
 
 def flip_of(size: int, unit: int) -> np.ndarray:

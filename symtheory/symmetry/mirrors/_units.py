@@ -11,7 +11,7 @@ import numpy as np
 from symtheory import shapes
 from symtheory.model import Model
 
-_POINTS = 6
+POINTS = 6
 _MOST = 200
 
 Axis = tuple[int, int]
@@ -32,7 +32,7 @@ class Probe:
         rng = np.random.default_rng(seed)
         params, sample, constants = model.structure(np.float64)
         self.tree = jax.tree.structure(params)
-        self.theta = [rng.normal(size=(_POINTS, *shape)) for shape in self.shapes]
+        self.theta = [rng.normal(size=(POINTS, *shape)) for shape in self.shapes]
         with jax.enable_x64(True):
             values = {
                 name: np.asarray(model.values[name], dtype=float)
@@ -41,9 +41,9 @@ class Probe:
                 for name, struct in constants.items()
             }
             if any(law.arrays for law in model.laws.values()):
-                self.sample = jax.tree.map(lambda s: rng.normal(size=(_POINTS, *s.shape)), sample)
+                self.sample = jax.tree.map(lambda s: rng.normal(size=(POINTS, *s.shape)), sample)
             else:
-                self.sample = model.sample(jax.random.key(seed), (_POINTS,), np.float64)
+                self.sample = model.sample(jax.random.key(seed), (POINTS,), np.float64)
 
             def loss(leaves: Any, z: Any) -> Any:
                 return model.evaluate(jax.tree.unflatten(self.tree, leaves), z, values)
