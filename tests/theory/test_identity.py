@@ -31,10 +31,8 @@ HOLD = {
     ),
     "eigenbasis": (
         # with A = O diag(mu) O^T, A^2 = O diag(mu^2) O^T
-        lambda a: (
-            (a["O"] * a["mu"]) @ a["O"].T @ (a["O"] * a["mu"]) @ a["O"].T
-            - (a["O"] * a["mu"] ** 2) @ a["O"].T
-        ),
+        lambda a: (a["O"] * a["mu"]) @ a["O"].T @ (a["O"] * a["mu"]) @ a["O"].T
+        - (a["O"] * a["mu"] ** 2) @ a["O"].T,
         {"O": st.OrthogonalMatrix("n"), "mu": "n"},
     ),
     "cyclic trace": (
