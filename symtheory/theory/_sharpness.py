@@ -74,7 +74,8 @@ def sharpness(
         seconds: Time limit for the exact moments.
 
     Raises:
-        InputError: The parameters do not fit, or the gradient there is not finite.
+        InputError: The parameters do not fit, the loss is not a number, or its gradient there is
+            not finite.
 
     Source: arXiv 2402.07193, section on sharpness.
 
@@ -85,9 +86,16 @@ def sharpness(
     """
     if isinstance(loss, Model):
         loss.check_params(params)
-    programs = _programs(loss, samples, seed, seconds)
+    try:
+        programs = _programs(loss, samples, seed, seconds)
+    except TypeError:  # a callable that cannot be hashed is compiled each time
+        programs = _programs.__wrapped__(loss, samples, seed, seconds)
     with jax.enable_x64(True):
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+        if not isinstance(loss, Model):
+            shape = getattr(jax.eval_shape(loss, start), "shape", None)
+            if shape != ():
+                raise InputError(f"the loss must return one number, but it returns shape {shape}")
         slope = np.asarray(programs.gradient(start))
         if not np.all(np.isfinite(slope)):
             raise InputError("the gradient is not finite at these parameters; start elsewhere")

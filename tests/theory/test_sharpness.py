@@ -77,7 +77,7 @@ def at_noise_equilibrium(model, params):
 
 
 CASES = [
-    (key, phi)
+    pytest.param(key, phi, marks=[pytest.mark.slow] if phi in ("1", "0.5") else [])
     for key in ("Sigma_x=I, Sigma_eps=diag(phi,1)", "Sigma_x=diag(phi,1), Sigma_eps=I")
     for phi in ("1", "0.5", "0.1", "0.05")
 ]
@@ -231,6 +231,16 @@ def test_spectra_that_are_hard_for_lanczos():
     assert flat.largest == 0.0 and flat.stable_learning_rate == math.inf
 
 
+def test_a_callable_that_cannot_be_hashed():
+    class Bowl:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, t):
+            return jnp.sum(t**2)
+
+    assert st.sharpness(Bowl(), np.ones(2)).largest == pytest.approx(2.0)
+
+
 def test_a_loss_without_exact_moments_is_sampled():
     def loss(p, z):
         return (jnp.tanh(p["w"] * z["x"]) - z["x"]) ** 2
@@ -263,6 +273,8 @@ def test_bad_covariances(arguments, message):
 def test_bad_points():
     with pytest.raises(InputError, match="gradient is not finite"):
         st.sharpness(lambda t: jnp.sqrt(t), 0.0)
+    with pytest.raises(InputError, match=r"one number, but it returns shape \(2,\)"):
+        st.sharpness(lambda t: t, np.ones(2))
     with pytest.raises(InputError, match="has shape"):
         st.sharpness(bound(np.eye(2), np.eye(2), np.eye(2)), {"U": np.eye(3), "W": np.eye(2)})
 
