@@ -29,6 +29,7 @@ _HOMES = {
     "Expression": "theory",
     "Exponential": "symmetry",
     "Family": "symmetry",
+    "GLPair": "theory",
     "GradientFlow": "simulation",
     "InputError": "errors",
     "Law": "theory",
@@ -43,6 +44,7 @@ _HOMES = {
     "Run": "simulation",
     "SDE": "simulation",
     "SGD": "simulation",
+    "StationaryLaw": "theory",
     "Status": "verdict",
     "SymmetricMatrix": "symmetry",
     "SymtheoryError": "errors",
@@ -58,14 +60,21 @@ _HOMES = {
     "discover": "symmetry",
     "equivalence": "comparison",
     "expectation": "theory",
+    "geometric_mean": "theory",
+    "gl_pairs": "theory",
     "trend": "comparison",
     "identity": "theory",
     "mean_over_replicas": "comparison",
     "predict": "comparison",
+    "rebalance": "theory",
     "scale_fixed_point": "theory",
     "reflections": "symmetry",
+    "sharpness": "theory",
     "simulate": "simulation",
+    "stationary_law": "theory",
+    "two_layer_sharpness": "theory",
     "verify": "symmetry",
+    "warmup": "theory",
 }
 _ROOMS = ("zoo",)
 
@@ -125,14 +134,23 @@ if TYPE_CHECKING:
     from symtheory.symmetry import verify as verify
     from symtheory.theory import Equilibrium as Equilibrium
     from symtheory.theory import Expression as Expression
+    from symtheory.theory import GLPair as GLPair
     from symtheory.theory import Law as Law
     from symtheory.theory import MatrixLaw as MatrixLaw
     from symtheory.theory import OrthogonalMatrix as OrthogonalMatrix
     from symtheory.theory import ProjectionMatrix as ProjectionMatrix
+    from symtheory.theory import StationaryLaw as StationaryLaw
     from symtheory.theory import derive as derive
     from symtheory.theory import expectation as expectation
+    from symtheory.theory import geometric_mean as geometric_mean
+    from symtheory.theory import gl_pairs as gl_pairs
     from symtheory.theory import identity as identity
+    from symtheory.theory import rebalance as rebalance
     from symtheory.theory import scale_fixed_point as scale_fixed_point
+    from symtheory.theory import sharpness as sharpness
+    from symtheory.theory import stationary_law as stationary_law
+    from symtheory.theory import two_layer_sharpness as two_layer_sharpness
+    from symtheory.theory import warmup as warmup
     from symtheory.verdict import Status as Status
     from symtheory.verdict import Verdict as Verdict
     from symtheory.verdict import conjunction as conjunction

@@ -6,6 +6,8 @@ from symtheory.theory._equilibrium import Equilibrium as Equilibrium
 from symtheory.theory._equilibrium import EquilibriumPoint as EquilibriumPoint
 from symtheory.theory._expectation import expectation as expectation
 from symtheory.theory._expression import Expression as Expression
+from symtheory.theory._geometric_mean import geometric_mean as geometric_mean
+from symtheory.theory._gl_pair import GLPair as GLPair
 from symtheory.theory._identity import OrthogonalMatrix as OrthogonalMatrix
 from symtheory.theory._identity import ProjectionMatrix as ProjectionMatrix
 from symtheory.theory._identity import identity as identity
@@ -13,6 +15,18 @@ from symtheory.theory._law import Law as Law
 from symtheory.theory._matrix_law import MatrixEquilibrium as MatrixEquilibrium
 from symtheory.theory._matrix_law import MatrixLaw as MatrixLaw
 from symtheory.theory._noether_flow import Flow as Flow
+from symtheory.theory._pairs_found import gl_pairs as gl_pairs
+from symtheory.theory._rebalance import Rebalanced as Rebalanced
+from symtheory.theory._rebalance import RebalanceReport as RebalanceReport
+from symtheory.theory._rebalance import rebalance as rebalance
 from symtheory.theory._scale import ScaleFixedPoint as ScaleFixedPoint
 from symtheory.theory._scale import scale_fixed_point as scale_fixed_point
+from symtheory.theory._sharpness import Sharpness as Sharpness
+from symtheory.theory._sharpness import sharpness as sharpness
+from symtheory.theory._stationary import stationary_law as stationary_law
+from symtheory.theory._stationary_law import StationaryLaw as StationaryLaw
 from symtheory.theory._tensor_expression import TensorExpression as TensorExpression
+from symtheory.theory._two_layer_sharpness import TwoLayerSharpness as TwoLayerSharpness
+from symtheory.theory._two_layer_sharpness import two_layer_sharpness as two_layer_sharpness
+from symtheory.theory._warmup import Warmup as Warmup
+from symtheory.theory._warmup import warmup as warmup

@@ -80,6 +80,8 @@ class Group:
         how: How that was established.
         proved: How many are proved.
         affine: Whether they have a constant part.
+        hidden: For a GL(h) on a whole hidden space found by axes: (leaf, index of the head or None,
+            axis, +1 for the left factors U -> U g or -1 for the right ones W -> g^-1 W).
     """
 
     name: str
@@ -90,6 +92,7 @@ class Group:
     how: str = ""
     proved: int = 0
     affine: bool = False
+    hidden: tuple[tuple[str, int | None, int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the group as JSON-ready data."""

@@ -275,7 +275,22 @@ class Search:
             "" if whole else f", {len(blocks)} blocks of units"
         )
         done = (count if proved else 0) + (units if proved and one else 0)
-        self._add(text, count + units, symmetric + units, places, done, _CANCEL)
+        hidden = self._hidden(items[-1], group, m) if whole and units else ()
+        self._add(text, count + units, symmetric + units, places, done, _CANCEL, hidden=hidden)
+
+    def _hidden(
+        self, pattern: tuple[Fraction, ...], group: dict[int, Place], m: int
+    ) -> tuple[tuple[str, int | None, int, int], ...]:
+        """Return the axes of a pair of factors, from rates (r, t) of r E_pq + t E_qp per axis."""
+        names = list(self.model.leaves)
+        out = []
+        for k in sorted(group, key=lambda k: (group[k].part, group[k].axis)):
+            part, rates = self.parts[group[k].part], (pattern[k], pattern[k + m])
+            if rates not in ((1, 0), (0, -1)):
+                return ()
+            side = 1 if rates[0] else -1
+            out.append((names[part.leaf], part.index, group[k].axis + part.first_axis, side))
+        return tuple(out)
 
     def _absorbed(self, places: dict[Place, Fraction], units: int) -> _Units | None:
         """Take back the rescalings of the same units: they are the group's diagonal."""
@@ -361,7 +376,7 @@ class Search:
 
     def _add(
         self, name: str, count: int, symmetric: int, places: dict[Place, Fraction], proved: int,
-        how: str, affine: bool = False,
+        how: str, affine: bool = False, hidden: tuple[tuple[str, int | None, int, int], ...] = (),
     ) -> None:  # fmt: skip
         leaves = tuple(dict.fromkeys(self.parts[place.part].name for place in places))
         status = Status.PROVED if proved == count else Status.SUPPORTED
@@ -369,7 +384,7 @@ class Search:
             how if proved == count else f"{proved} of {count} proved; the rest vanish at all points"
         )
         self.groups.append(
-            Group(name, count, symmetric, leaves, status, how=text, proved=proved, affine=affine)
+            Group(name, count, symmetric, leaves, status, text, proved, affine, hidden)
         )
 
 
