@@ -1,0 +1,285 @@
+"""The slow flow: where the noise of SGD carries a minimum along its orbit of symmetries."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+
+from symtheory.errors import InputError
+from symtheory.model import Model
+from symtheory.symmetry import discover
+from symtheory.theory._slow_algebra import Algebra, algebra_of, exponentials
+from symtheory.theory._slow_minimum import Minimum, Reading, read_minimum
+from symtheory.theory._slow_moments import Points, compiled, points_of
+from symtheory.theory._slow_orbit import Dynamics, Path, RelativeEquilibrium
+from symtheory.verdict import Status, Verdict
+
+_PARTS = 8
+_OFF_RANGE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SlowFlow:
+    """The slow flow at a minimum, and along the orbit through it.
+
+    Attributes:
+        model: The model.
+        params: The minimum (refined by Newton steps).
+        temperature: T = eta/S; all rates are proportional to it when there is no weight decay.
+        weight_decay: gamma.
+        rates: <A_k theta, d theta/dt> = Tr[A_k^T H K] - 2 gamma <A_k theta, theta> for every
+            generator given, shape (K,), per unit of time (one step is time eta).
+        rate_errors: Their standard errors where moments are averages over drawn samples, else None.
+        velocity: d theta/dt, a pytree like the parameters.
+        exact_moments: Whether H and Sigma are exact to rounding.
+        gradient_norm: |grad L| at the point given.
+        hessian_rank: r = rank H.
+        flat_directions: d - r.
+        orbit_dimension: Dimension of the orbit, the span of all A_k theta.
+        gap: Smallest eigenvalue of H kept and largest dropped, relative to the largest.
+    """
+
+    model: Model
+    params: Any
+    temperature: float
+    weight_decay: float
+    rates: np.ndarray
+    rate_errors: np.ndarray | None
+    velocity: Any
+    exact_moments: bool
+    gradient_norm: float
+    hessian_rank: int
+    flat_directions: int
+    orbit_dimension: int
+    gap: tuple[float, float]
+    _algebra: Algebra = dataclasses.field(repr=False)
+    _minimum: Minimum = dataclasses.field(repr=False)
+    _points: Points = dataclasses.field(repr=False)
+
+    @functools.cached_property
+    def _dynamics(self) -> Dynamics:
+        zeros = jax.tree.map(np.zeros_like, self.params)
+        return Dynamics(self._algebra, self.temperature, self.weight_decay, zeros)
+
+    @property
+    def violation(self) -> float:
+        """How far the charges are from their equilibrium here: see `RelativeEquilibrium`."""
+        return self._dynamics.violation(self._minimum)
+
+    @property
+    def relative_drifts(self) -> dict[str, np.ndarray]:
+        """The drift of every charge relative to its size: see `RelativeEquilibrium`."""
+        return self._dynamics.drifts(self._minimum)
+
+    def integrate(self, times: Any) -> Path:
+        """Follow the flow along the orbit, exactly on it, and record it at increasing times.
+
+        Raises:
+            InputError: Times decrease, or the flow does not stay on the orbit (`identity`).
+        """
+        self._require_closed()
+        return self._dynamics.integrate(self._minimum, times)
+
+    def stationary(self) -> RelativeEquilibrium:
+        """Return the stationary state on the orbit: fixed up to a steady rotation.
+
+        Raises:
+            InputError: There is none at a finite distance, or the flow leaves the orbit.
+        """
+        self._require_closed()
+        return self._dynamics.stationary(self._minimum)
+
+    def matrix_equilibrium(self) -> Any:
+        """Return the point of the orbit where the drifts of all charges vanish.
+
+        It minimizes (T/2) Tr Sigma + 2 gamma |theta|^2 over the orbit, a convex problem.
+
+        Raises:
+            InputError: There is none at a finite distance.
+        """
+        point = self._dynamics.matrix_equilibrium(self._minimum)
+        return self._dynamics.params(point.theta)
+
+    def _direct(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return -P grad^3 L[K] / 2 on the kernel of H, and its products with A_k theta."""
+        minimum = self._minimum
+        roots = self._dynamics.covariance_root(minimum)
+        with jax.enable_x64(True):
+            third = compiled(self.model)["third"](
+                minimum.theta, self._points.samples, self._points.weights, roots.T
+            )
+        drift = -np.asarray(third)
+        frame = np.linalg.qr(minimum.factor)[0]
+        drift -= frame @ (frame.T @ drift)
+        return drift, self._algebra.directions(minimum.theta) @ drift
+
+    def identity(self, tolerance: float = 1e-8) -> Verdict:
+        """Check <A theta, -P grad^3 L[K]/2> = Tr[A^T H K] here, from third derivatives.
+
+        The left side is the averaged drift of the parameters off the Hessian's range; the right
+        side uses second derivatives alone. Also checks that the drift lies along the orbit.
+
+        Args:
+            tolerance: Largest difference that passes, relative to |d theta/dt| |A_k theta|.
+        """
+        drift, products = self._direct()
+        noise = self._dynamics.noise_rates(self._minimum)
+        directions = self._algebra.directions(self._minimum.theta)
+        sizes = np.linalg.norm(directions, axis=1)
+        size = max(float(np.linalg.norm(drift)), self.temperature * self._minimum.noise_trace
+                   / float(np.linalg.norm(self._minimum.theta)))  # fmt: skip
+        residual = float(np.max(np.abs(products - noise) / np.maximum(sizes * size, 1e-300)))
+        along = np.linalg.lstsq(directions.T, drift, rcond=1e-10)[0] @ directions
+        off = float(np.linalg.norm(drift - along)) / max(size, 1e-300)
+        good = residual <= tolerance and off <= tolerance
+        how = f"third derivatives by JAX; drift off the orbit {off:.2g} of its size"
+        return Verdict(
+            Status.SUPPORTED if good else Status.REFUTED,
+            "the averaged drift has <A theta, d theta/dt> = Tr[A^T H K] and lies along the orbit",
+            how=how,
+            residual=max(residual, off),
+            margin=tolerance,
+        )
+
+    def _require_closed(self) -> None:
+        if self.flat_directions == self.orbit_dimension:
+            return
+        verdict = self.identity()
+        if not verdict.status.holds:
+            raise InputError(
+                f"the orbit has {self.orbit_dimension} of {self.flat_directions} flat directions, "
+                f"and the flow leaves it ({verdict.how}); only the rates at this point are valid: "
+                "pass all symmetries (discover), or a model without other flat directions"
+            )
+
+
+def slow_flow(
+    model: Model,
+    params: Any,
+    symmetries: Any = None,
+    *,
+    temperature: float = 1.0,
+    weight_decay: float = 0.0,
+    samples: int = 16_384,
+    seed: int = 0,
+    method: str = "auto",
+    tolerance: float = 1e-6,
+) -> SlowFlow:
+    """Return where the noise of SGD carries a minimum along its symmetries.
+
+    Fluctuations around a minimum have the covariance K with HK + KH = T Sigma on range(H), T = eta/S.
+    Differentiating grad L . A theta = 0 twice gives, for every generator A of the symmetry algebra,
+    symmetric or not,
+      <A theta, d theta/dt> = Tr[A^T H K].
+    For symmetric A it is T Tr[Sigma A]/2, the charge law. For antisymmetric A it is a rotation that
+    the charges do not see, zero where H and Sigma commute. The velocity is the combination of the
+    A_k theta with these products. With weight decay of order T, -2 gamma <A theta, theta> is added.
+
+    Args:
+        model: A model with nothing left to bind.
+        params: A minimum of the loss without weight decay.
+        symmetries: The result of `discover`, an `Exponential`, a list of them, or None for a search.
+            Brackets are added until they span a Lie algebra.
+        temperature: T = eta/S.
+        weight_decay: gamma >= 0, small like T.
+        samples: Samples drawn where moments are not exact.
+        seed: Seed of these samples.
+        method: "dense", "lanczos" (Hessian-vector products only) or "auto".
+        tolerance: Largest |grad L| that passes, relative to sqrt(Tr Sigma) + |H||theta|.
+
+    Moments are exact, to rounding, for `Empirical` data and for losses quadratic in independent
+    normal, uniform or Rademacher entries (by cubature); otherwise averages over drawn samples, with
+    standard errors of the rates.
+
+    Raises:
+        InputError: The point is not a minimum (the message says how large the gradient is), a given
+            symmetry is none, or the noise has a part along flat directions.
+
+    Source: beyond arXiv 2402.07193, which has the symmetric case.
+
+    >>> from symtheory.zoo import load
+    >>> example = load("scalar-factor")
+    >>> flow = slow_flow(example.bound(), {"u": 2.0, "w": 0.5}, example.symmetries["rescaling"])
+    >>> flow.hessian_rank, flow.orbit_dimension, bool(flow.rates[0] < 0)
+    (1, 1, True)
+    """
+    model.require_bound()
+    model.check_params(params)
+    if method not in ("auto", "dense", "lanczos"):
+        raise InputError(f"method is 'auto', 'dense' or 'lanczos', got {method!r}")
+    for name, value, least in (
+        ("temperature", temperature, 0), ("weight_decay", weight_decay, 0),
+        ("samples", samples, 64), ("tolerance", tolerance, 0),
+    ):  # fmt: skip
+        if isinstance(value, bool) or not np.isfinite(value) or value < least:
+            raise InputError(f"{name} must be a finite number, at least {least}, got {value!r}")
+    found = discover(model) if symmetries is None else symmetries
+    algebra = algebra_of(model, exponentials(found))
+    points = points_of(model, samples, seed)
+    with jax.enable_x64(True):
+        start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+        flat = np.asarray(jax.flatten_util.ravel_pytree(start)[0])
+        reading = read_minimum(model, flat, points, tolerance, method)
+        minimum = reading.minimum
+        _check(reading, algebra, points)
+        zeros = jax.tree.map(np.zeros_like, start)
+        dynamics = Dynamics(algebra, float(temperature), float(weight_decay), zeros)
+        errors = None
+        if points.drawn:
+            parts = [
+                read_minimum(model, flat, points.part(k, _PARTS), tolerance, method).minimum
+                for k in range(_PARTS)
+            ]
+            values = np.stack([dynamics.rates(part)[: algebra.given] for part in parts])
+            errors = values.std(axis=0, ddof=1) / np.sqrt(_PARTS)
+    directions = algebra.directions(minimum.theta)
+    return SlowFlow(
+        model=model,
+        params=dynamics.params(minimum.theta),
+        temperature=float(temperature),
+        weight_decay=float(weight_decay),
+        rates=dynamics.rates(minimum)[: algebra.given],
+        rate_errors=errors,
+        velocity=dynamics.params(dynamics.coefficients(minimum) @ directions),
+        exact_moments=not points.drawn,
+        gradient_norm=reading.gradient_norm,
+        hessian_rank=minimum.factor.shape[1],
+        flat_directions=len(minimum.theta) - minimum.factor.shape[1],
+        orbit_dimension=int(np.linalg.matrix_rank(directions, tol=1e-8 * _size(directions))),
+        gap=reading.gap,
+        _algebra=algebra,
+        _minimum=minimum,
+        _points=points,
+    )
+
+
+def _size(directions: np.ndarray) -> float:
+    return max(float(np.linalg.norm(directions, 2)), 1e-300)
+
+
+def _check(reading: Reading, algebra: Algebra, points: Points) -> None:
+    """Check that the generators are flat at the minimum, and that the noise is not."""
+    minimum = reading.minimum
+    directions = algebra.directions(minimum.theta)
+    sizes = np.linalg.norm(directions, axis=1) * np.linalg.norm(minimum.factor, 2)
+    slopes = np.linalg.norm(directions @ minimum.factor, axis=1)
+    bad = slopes > 1e-4 * np.maximum(sizes, 1e-300)
+    if bad.any():
+        k = int(np.argmax(bad))
+        name = next((n for n, place, _ in algebra.labels if place.start <= k < place.stop), "")
+        raise InputError(
+            f"{name or 'a bracket of the given symmetries'} is not a symmetry at this minimum: "
+            f"|sqrt(H) A theta| is {slopes[k] / sizes[k]:.2g} of its largest possible size; check "
+            "it with verify"
+        )
+    if reading.off_range > (_OFF_RANGE if not points.drawn else 1e-3):
+        raise InputError(
+            f"{reading.off_range:.2g} of the noise is along flat directions that are no symmetry, "
+            "where parameters diffuse freely; the slow flow needs noise across the minima only"
+        )
