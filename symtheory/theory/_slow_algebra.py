@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import scipy.sparse
+import scipy.sparse.linalg
 
 from symtheory.errors import InputError
 from symtheory.model import Model
@@ -17,6 +18,9 @@ from symtheory.theory._layout import Layout, layout_of
 
 _MOST = 2000
 """Generators that an algebra may have."""
+
+_DENSE = 2000
+"""Parameters up to which products of d x d matrices are formed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,23 +50,29 @@ class Algebra:
         coo = self.stack.tocoo()
         return coo.row, coo.col // self.dimension, coo.col % self.dimension, coo.data
 
+    @functools.cached_property
+    def _tall(self) -> Any:
+        """All generators on top of one another, shape (K*d, d)."""
+        k, i, j, v = self._places
+        shape = (self.count * self.dimension, self.dimension)
+        return scipy.sparse.csr_array((v, (k * self.dimension + i, j)), shape=shape)
+
     def pair(self, left: Any, right: Any) -> np.ndarray:
         """Return Tr[A_k^T L R^T] for every k; L and R have shape (d, r)."""
+        if self.dimension <= _DENSE:
+            return self.stack @ (left @ right.T).ravel()
         k, i, j, v = self._places
-        products = np.einsum("nr,nr->n", left[i], right[j])
-        return np.bincount(k, v * products, self.count)
+        return np.bincount(k, v * np.einsum("nr,nr->n", left[i], right[j]), self.count)
 
     def directions(self, theta: Any) -> np.ndarray:
         """Return A_k theta for every k, shape (K, d)."""
-        k, i, j, v = self._places
-        out = np.zeros((self.count, self.dimension))
-        np.add.at(out, (k, i), v * theta[j])
-        return out
+        return (self._tall @ theta).reshape(self.count, self.dimension)
 
     def combine(self, coefficients: Any) -> Any:
         """Return sum_k c_k A_k, sparse."""
-        return _square(scipy.sparse.csr_array(np.asarray(coefficients)[None] @ self.stack),
-                       self.dimension)  # fmt: skip
+        k, i, j, v = self._places
+        shape = (self.dimension, self.dimension)
+        return scipy.sparse.csr_array((v * np.asarray(coefficients)[k], (i, j)), shape=shape)
 
     @functools.cached_property
     def symmetric(self) -> np.ndarray:
@@ -112,7 +122,8 @@ def _orthonormal(rows: np.ndarray, gram: np.ndarray) -> np.ndarray:
     return (vectors[:, kept] / np.sqrt(values[kept])).T @ rows
 
 
-def algebra_of(model: Model, symmetries: Sequence[Exponential]) -> Algebra:
+@functools.lru_cache(maxsize=16)
+def algebra_of(model: Model, symmetries: tuple[Exponential, ...]) -> Algebra:
     """Return the Lie algebra spanned by linear symmetries and families of them.
 
     Raises:
@@ -140,15 +151,15 @@ def algebra_of(model: Model, symmetries: Sequence[Exponential]) -> Algebra:
     return Algebra(closed, dimension, len(rows), tuple(labels))
 
 
-def exponentials(symmetries: Any) -> list[Exponential]:
+def exponentials(symmetries: Any) -> tuple[Exponential, ...]:
     """Return the linear symmetries in a `Discovery`, an `Exponential` or a list of them.
 
     Raises:
         InputError: Something else is given.
     """
     if isinstance(symmetries, Discovery):
-        return [found.symmetry for found in symmetries.generators]
-    listed = list(symmetries) if isinstance(symmetries, Iterable) else [symmetries]
+        return tuple(found.symmetry for found in symmetries.generators)
+    listed = tuple(symmetries) if isinstance(symmetries, Iterable) else (symmetries,)
     for symmetry in listed:
         if not isinstance(symmetry, Exponential):
             raise InputError(
@@ -175,13 +186,13 @@ def _row(matrix: dict[tuple[int, int], float], dimension: int) -> Any:
     return scipy.sparse.csr_array(data, shape=(1, dimension**2))
 
 
-def _closed(stack: Any, dimension: int, seed: int = 0) -> Any:
-    """Return independent generators followed by the brackets that close their span.
+def _closed(stack: Any, dimension: int) -> Any:
+    """Return independent generators followed by brackets of them that close their span.
 
     The bracket of two random members lies in the span of a set exactly if (with probability one)
     all brackets do.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     while True:
         count = stack.shape[0]
         basis = _orthonormal(np.eye(count), (stack @ stack.T).toarray())
@@ -189,18 +200,43 @@ def _closed(stack: Any, dimension: int, seed: int = 0) -> Any:
             _square(scipy.sparse.csr_array(c[None] @ stack), dimension)
             for c in rng.normal(size=(2, len(basis))) @ basis
         )
-        bracket = (x @ y - y @ x).tocoo()
-        i, j = bracket.coords
-        row = scipy.sparse.csr_array(
-            (bracket.data, (np.zeros_like(i), i * dimension + j)), shape=(1, dimension**2)
-        )
-        inside = ((row @ stack.T).toarray() @ basis.T) @ basis
-        rest = row - scipy.sparse.csr_array(inside @ stack)
-        if not row.nnz or scipy.sparse.linalg.norm(rest) < 1e-9 * scipy.sparse.linalg.norm(row):
+        if not len(_new(stack, basis, _flat(x @ y - y @ x))):
             return stack
         if count >= _MOST:
             raise InputError(f"the symmetries generate an algebra of more than {_MOST} dimensions")
-        rest.data[np.abs(rest.data) < 1e-12 * np.abs(rest.data).max()] = 0
-        rest.eliminate_zeros()
-        scaled = rest / scipy.sparse.linalg.norm(rest)
-        stack = scipy.sparse.csr_array(scipy.sparse.vstack([stack, scaled]))
+        pairs = [(k, l) for k in range(count) for l in range(k)]
+        chosen = rng.permutation(len(pairs))[: 4 * count]
+        single = [_square(stack[[k]], dimension) for k in range(count)]
+        brackets = [
+            _flat(single[k] @ single[l] - single[l] @ single[k])
+            for k, l in (pairs[n] for n in chosen)
+        ]
+        rows = scipy.sparse.csr_array(scipy.sparse.vstack(brackets))
+        fresh = _new(stack, basis, rows)
+        stack = scipy.sparse.csr_array(scipy.sparse.vstack([stack, rows[fresh]]))
+
+
+def _flat(matrix: Any) -> Any:
+    coo = matrix.tocoo()
+    places = (np.zeros_like(coo.row), coo.row.astype(np.int64) * matrix.shape[1] + coo.col)
+    return scipy.sparse.csr_array((coo.data, places), shape=(1, matrix.shape[0] * matrix.shape[1]))
+
+
+def _new(stack: Any, basis: np.ndarray, rows: Any) -> np.ndarray:
+    """Return which rows extend the span of an orthonormal basis, independently of one another."""
+    inside = (rows @ stack.T).toarray() @ basis.T
+    gram = (rows @ rows.T).toarray() - inside @ inside.T
+    sizes = np.sqrt(np.maximum((rows @ rows.T).diagonal(), 1e-300))
+    gram = gram / np.outer(sizes, sizes)
+    found: list[int] = []
+    rest = np.diag(gram).copy()
+    columns = np.zeros((len(gram), 0))
+    # Cholesky with pivots: each row taken is the one farthest from those before.
+    while len(rest) and rest.max() > 1e-10:
+        k = int(np.argmax(rest))
+        column = (gram[:, k] - columns @ columns[k]) / np.sqrt(rest[k])
+        columns = np.column_stack([columns, column])
+        rest = rest - column**2
+        rest[k] = 0.0
+        found.append(k)
+    return np.array(found, dtype=int)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy.sparse.linalg
 
 from symtheory.errors import InputError
 from symtheory.theory._lyapunov import lyapunov
@@ -16,6 +17,13 @@ from symtheory.theory._slow_minimum import Minimum
 
 _NEWTON = 80
 _SOLVED = 1e-11
+_FARTHEST = 1.0
+"""Largest root mean square rate that one stage of an integration step may apply."""
+
+
+class _TooFar(Exception):
+    """A stage of a step would leave the neighbourhood of its start."""
+
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -267,15 +275,10 @@ class Dynamics:
         for goal in times:
             while now < goal * (1 - 1e-14):
                 length = min(step, goal - now)
-                coarse = self._step(minimum, length)
-                fine = self._step(self._step(minimum, length / 2), length / 2)
-                error = float(
-                    np.linalg.norm(fine.theta - coarse.theta) / np.linalg.norm(fine.theta)
-                )
-                if error <= tolerance and np.isfinite(error):
+                fine, error = self._doubled(minimum, length)
+                if error <= tolerance:
                     minimum, now = fine, now + length
-                grow = 0.9 * (tolerance / max(error, 1e-300)) ** 0.2 if np.isfinite(error) else 0.1
-                step = length * min(4.0, max(0.1, grow))
+                step = length * min(4.0, max(0.1, 0.9 * (tolerance / max(error, 1e-300)) ** 0.2))
                 if step < 1e-12 * float(times[-1]):
                     raise InputError(
                         f"the slow flow could not be followed beyond time {now:g}; the orbit leaves "
@@ -286,9 +289,25 @@ class Dynamics:
         stacked = [self.params(theta) for theta in kept]
         return Path(times, jax.tree.map(lambda *x: np.stack(x), *stacked), np.array(violations))
 
+    def _doubled(self, start: Minimum, length: float) -> tuple[Minimum, float]:
+        """Return the end of two half steps, and its relative distance from that of one step."""
+        try:
+            coarse = self._step(start, length)
+            fine = self._step(self._step(start, length / 2), length / 2)
+        except _TooFar:
+            return start, np.inf
+        error = np.linalg.norm(fine.theta - coarse.theta) / np.linalg.norm(fine.theta)
+        return fine, float(error)
+
     def _step(self, start: Minimum, length: float) -> Minimum:
         """One commutator-free step of order four (Celledoni, Marthinsen and Owren 2003)."""
-        move = lambda point, c: point.moved(self.algebra.combine(c))
+
+        def move(point: Minimum, coefficients: np.ndarray) -> Minimum:
+            generator = self.algebra.combine(coefficients)
+            if scipy.sparse.linalg.norm(generator) > _FARTHEST * np.sqrt(len(point.theta)):
+                raise _TooFar
+            return point.moved(generator)
+
         k1 = length * self.coefficients(start)
         second = move(start, k1 / 2)
         k2 = length * self.coefficients(second)
