@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Affine": "symmetry",
+    "DeepLinear": "theory",
     "Discovery": "symmetry",
     "ConservationLaws": "symmetry",
     "Empirical": "data",
@@ -43,6 +44,7 @@ _HOMES = {
     "Run": "simulation",
     "SDE": "simulation",
     "SGD": "simulation",
+    "SlowFlow": "theory",
     "Status": "verdict",
     "SymmetricMatrix": "symmetry",
     "SymtheoryError": "errors",
@@ -53,7 +55,10 @@ _HOMES = {
     "cite": "references",
     "compare": "comparison",
     "conjunction": "verdict",
+    "balance_residuals": "theory",
     "conservation_laws": "symmetry",
+    "deep_linear_equilibrium": "theory",
+    "deep_linear_proof": "theory",
     "derive": "theory",
     "discover": "symmetry",
     "equivalence": "comparison",
@@ -65,6 +70,7 @@ _HOMES = {
     "scale_fixed_point": "theory",
     "reflections": "symmetry",
     "simulate": "simulation",
+    "slow_flow": "theory",
     "verify": "symmetry",
 }
 _ROOMS = ("zoo",)
@@ -123,16 +129,22 @@ if TYPE_CHECKING:
     from symtheory.symmetry import discover as discover
     from symtheory.symmetry import reflections as reflections
     from symtheory.symmetry import verify as verify
+    from symtheory.theory import DeepLinear as DeepLinear
     from symtheory.theory import Equilibrium as Equilibrium
     from symtheory.theory import Expression as Expression
     from symtheory.theory import Law as Law
     from symtheory.theory import MatrixLaw as MatrixLaw
     from symtheory.theory import OrthogonalMatrix as OrthogonalMatrix
     from symtheory.theory import ProjectionMatrix as ProjectionMatrix
+    from symtheory.theory import SlowFlow as SlowFlow
+    from symtheory.theory import balance_residuals as balance_residuals
+    from symtheory.theory import deep_linear_equilibrium as deep_linear_equilibrium
+    from symtheory.theory import deep_linear_proof as deep_linear_proof
     from symtheory.theory import derive as derive
     from symtheory.theory import expectation as expectation
     from symtheory.theory import identity as identity
     from symtheory.theory import scale_fixed_point as scale_fixed_point
+    from symtheory.theory import slow_flow as slow_flow
     from symtheory.verdict import Status as Status
     from symtheory.verdict import Verdict as Verdict
     from symtheory.verdict import conjunction as conjunction

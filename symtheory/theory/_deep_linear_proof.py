@@ -192,8 +192,8 @@ def _uniqueness(i: Element, depth: Element, one: Element) -> Verdict:
             "cited: a positive semidefinite matrix has one positive semidefinite root, so "
             "A^T A = sqrt(k) (V'^T V')^(1/2) and B B^T = (V' V'^T)^(1/2)/sqrt(k)",
             "cited: a sequence without second differences is given by its two ends",
-            "cited: A^T A determines A up to orthonormal columns (polar decomposition); hidden units "
-            "outside their span carry no output and stay as they are at gamma = 0",
+            "cited: A^T A determines A up to orthonormal columns (polar decomposition); hidden "
+            "units outside their span carry no output and stay as they are at gamma = 0",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""A minimum as the slow flow sees it: H = B B^T and Sigma = B M B^T, and how they move on the orbit.
+"""A minimum as the slow flow sees it: H = B B^T and Sigma = B M B^T, and how they move.
 
 The loss is the same at g theta for every g of the symmetry group, so that H and Sigma there are
 g^-T H g^-1 and g^-T Sigma g^-1: B becomes g^-T B and M stays. One reading of the model serves the
@@ -16,7 +16,8 @@ import scipy.sparse.linalg
 
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.theory._slow_moments import Points, compiled, gradient_moments
+from symtheory.theory.slow._moments import compiled, gradient_moments
+from symtheory.theory.slow._points import Points
 
 _DENSE = 1200
 """Parameters up to which the Hessian is formed; above, it is only multiplied with vectors."""
@@ -145,17 +146,22 @@ def _curvature(
     return values[kept], vectors[:, kept], (smallest, worst)
 
 
+class _Product(scipy.sparse.linalg.LinearOperator):
+    """The Hessian as an operator: one product costs about two gradients."""
+
+    def __init__(self, model: Model, theta: np.ndarray, points: Points) -> None:
+        super().__init__(np.float64, (len(theta), len(theta)))
+        self._parts = (compiled(model)["product"], theta, points)
+
+    def _matvec(self, x: Any) -> np.ndarray:
+        product, theta, points = self._parts
+        return np.asarray(product(theta, points.samples, points.weights, np.reshape(x, -1)))
+
+
 def _lanczos(model: Model, theta: np.ndarray, points: Points, flat: float) -> Any:
     """Return the largest eigenvalues of H and their vectors, down to the flat directions."""
-    product = compiled(model)["product"]
     d = len(theta)
-    operator = scipy.sparse.linalg.LinearOperator(
-        (d, d),
-        matvec=lambda v: np.asarray(  # type: ignore[call-arg]
-            product(theta, points.samples, points.weights, np.reshape(v, -1))
-        ),
-        dtype=np.float64,
-    )
+    operator = _Product(model, theta, points)
     wanted = 32
     start = np.random.default_rng(0).normal(size=d)
     while True:

@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
 
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.symmetry import Discovery, Exponential, read_generator
 from symtheory.theory._layout import Layout, layout_of
-
-_MOST = 2000
-"""Generators that an algebra may have."""
+from symtheory.theory.slow._brackets import closed, orthonormal
 
 _DENSE = 2000
 """Parameters up to which products of d x d matrices are formed."""
@@ -89,9 +86,9 @@ class Algebra:
         """Coefficients of an orthonormal basis of what is orthogonal to the rotations."""
         gram = (self.stack @ self.stack.T).toarray()
         if not len(self.rotations):
-            return _orthonormal(np.eye(self.count), gram)
+            return orthonormal(np.eye(self.count), gram)
         away = np.eye(self.count) - (gram @ self.rotations.T) @ self.rotations
-        return _orthonormal(away, gram)
+        return orthonormal(away, gram)
 
     def _of_parity(self, sign: int) -> np.ndarray:
         k, i, j, v = self._places
@@ -102,24 +99,7 @@ class Algebra:
         gram = (self.stack @ self.stack.T).toarray()
         values, vectors = np.linalg.eigh((odd @ odd.T).toarray())
         null = vectors[:, values < 1e-10 * max(float(np.trace(gram)), 1e-300)].T
-        return _orthonormal(null, gram)
-
-
-def _square(row: Any, dimension: int) -> Any:
-    coo = row.tocoo()
-    flat = coo.coords[-1]
-    return scipy.sparse.csr_array(
-        (coo.data, (flat // dimension, flat % dimension)), shape=(dimension, dimension)
-    )
-
-
-def _orthonormal(rows: np.ndarray, gram: np.ndarray) -> np.ndarray:
-    """Return combinations of rows that are orthonormal in the Frobenius product of matrices."""
-    if not len(rows):
-        return rows
-    values, vectors = np.linalg.eigh(rows @ gram @ rows.T)
-    kept = values > 1e-10 * max(values[-1], 1e-300)
-    return (vectors[:, kept] / np.sqrt(values[kept])).T @ rows
+        return orthonormal(null, gram)
 
 
 @functools.lru_cache(maxsize=16)
@@ -147,8 +127,7 @@ def algebra_of(model: Model, symmetries: tuple[Exponential, ...]) -> Algebra:
     if not rows:
         raise InputError("no symmetry is given; a slow flow needs at least one generator")
     stack = scipy.sparse.csr_array(scipy.sparse.vstack(rows))
-    closed = _closed(stack, dimension)
-    return Algebra(closed, dimension, len(rows), tuple(labels))
+    return Algebra(closed(stack, dimension), dimension, len(rows), tuple(labels))
 
 
 def exponentials(symmetries: Any) -> tuple[Exponential, ...]:
@@ -184,59 +163,3 @@ def _row(matrix: dict[tuple[int, int], float], dimension: int) -> Any:
     columns = [i * dimension + j for i, j in matrix]
     data = (list(matrix.values()), ([0] * len(matrix), columns))
     return scipy.sparse.csr_array(data, shape=(1, dimension**2))
-
-
-def _closed(stack: Any, dimension: int) -> Any:
-    """Return independent generators followed by brackets of them that close their span.
-
-    The bracket of two random members lies in the span of a set exactly if (with probability one)
-    all brackets do.
-    """
-    rng = np.random.default_rng(0)
-    while True:
-        count = stack.shape[0]
-        basis = _orthonormal(np.eye(count), (stack @ stack.T).toarray())
-        x, y = (
-            _square(scipy.sparse.csr_array(c[None] @ stack), dimension)
-            for c in rng.normal(size=(2, len(basis))) @ basis
-        )
-        if not len(_new(stack, basis, _flat(x @ y - y @ x))):
-            return stack
-        if count >= _MOST:
-            raise InputError(f"the symmetries generate an algebra of more than {_MOST} dimensions")
-        pairs = [(k, l) for k in range(count) for l in range(k)]
-        chosen = rng.permutation(len(pairs))[: 4 * count]
-        single = [_square(stack[[k]], dimension) for k in range(count)]
-        brackets = [
-            _flat(single[k] @ single[l] - single[l] @ single[k])
-            for k, l in (pairs[n] for n in chosen)
-        ]
-        rows = scipy.sparse.csr_array(scipy.sparse.vstack(brackets))
-        fresh = _new(stack, basis, rows)
-        stack = scipy.sparse.csr_array(scipy.sparse.vstack([stack, rows[fresh]]))
-
-
-def _flat(matrix: Any) -> Any:
-    coo = matrix.tocoo()
-    places = (np.zeros_like(coo.row), coo.row.astype(np.int64) * matrix.shape[1] + coo.col)
-    return scipy.sparse.csr_array((coo.data, places), shape=(1, matrix.shape[0] * matrix.shape[1]))
-
-
-def _new(stack: Any, basis: np.ndarray, rows: Any) -> np.ndarray:
-    """Return which rows extend the span of an orthonormal basis, independently of one another."""
-    inside = (rows @ stack.T).toarray() @ basis.T
-    gram = (rows @ rows.T).toarray() - inside @ inside.T
-    sizes = np.sqrt(np.maximum((rows @ rows.T).diagonal(), 1e-300))
-    gram = gram / np.outer(sizes, sizes)
-    found: list[int] = []
-    rest = np.diag(gram).copy()
-    columns = np.zeros((len(gram), 0))
-    # Cholesky with pivots: each row taken is the one farthest from those before.
-    while len(rest) and rest.max() > 1e-10:
-        k = int(np.argmax(rest))
-        column = (gram[:, k] - columns @ columns[k]) / np.sqrt(rest[k])
-        columns = np.column_stack([columns, column])
-        rest = rest - column**2
-        rest[k] = 0.0
-        found.append(k)
-    return np.array(found, dtype=int)
