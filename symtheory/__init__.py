@@ -55,6 +55,7 @@ _HOMES = {
     "cite": "references",
     "compare": "comparison",
     "conjunction": "verdict",
+    "compare_slow_flow": "comparison",
     "balance_residuals": "theory",
     "conservation_laws": "symmetry",
     "deep_linear_equilibrium": "theory",
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from symtheory import zoo as zoo
     from symtheory.comparison import Estimate as Estimate
     from symtheory.comparison import compare as compare
+    from symtheory.comparison import compare_slow_flow as compare_slow_flow
     from symtheory.comparison import equivalence as equivalence
     from symtheory.comparison import mean_over_replicas as mean_over_replicas
     from symtheory.comparison import predict as predict

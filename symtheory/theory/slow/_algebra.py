@@ -122,7 +122,9 @@ def algebra_of(model: Model, symmetries: tuple[Exponential, ...]) -> Algebra:
             )
         members = _members(generator)
         place = slice(len(rows), len(rows) + len(members))
-        labels.append((name, place, layout_of(symmetry, generator.symbols)))
+        taken = sum(label == name or label.startswith(f"{name} (") for label, _, _ in labels)
+        label = f"{name} ({taken + 1})" if taken else name
+        labels.append((label, place, layout_of(symmetry, generator.symbols)))
         rows += [_row(member, dimension) for member in members]
     if not rows:
         raise InputError("no symmetry is given; a slow flow needs at least one generator")

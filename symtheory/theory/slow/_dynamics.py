@@ -73,12 +73,11 @@ class Dynamics:
     def drifts(self, minimum: Minimum) -> dict[str, np.ndarray]:
         """Return the relative drift of the charges of every symmetry given."""
         relative = self.charge_drifts(minimum) / max(self.scale(minimum), 1e-300)
-        out: dict[str, Any] = {}
         with jax.enable_x64(True):
-            for name, place, layout in self.algebra.labels:
-                key = name if name not in out else f"{name} ({len(out) + 1})"
-                out[key] = np.asarray(layout.arrange_numbers(relative[place]))
-        return out
+            return {
+                name: np.asarray(layout.arrange_numbers(relative[place]))
+                for name, place, layout in self.algebra.labels
+            }
 
     def convex(self, minimum: Minimum) -> tuple[np.ndarray, np.ndarray]:
         """Return gradient and Hessian of (T/2) Tr Sigma + 2 gamma |theta|^2 along symmetric A."""

@@ -19,6 +19,7 @@ from symtheory.theory.slow._equilibria import RelativeEquilibrium, matrix_equili
 from symtheory.theory.slow._exact import prove_identity
 from symtheory.theory.slow._minimum import Minimum
 from symtheory.theory.slow._moments import compiled
+from symtheory.theory.slow._observe import drift_functions
 from symtheory.theory.slow._path import Path, integrate
 from symtheory.theory.slow._points import Points
 from symtheory.verdict import Status, Verdict
@@ -165,6 +166,18 @@ class SlowFlow:
         rationals that round to them, and have to be a minimum exactly.
         """
         return rotation_criterion(self.model, self._given, self._symmetries, seconds)
+
+    def observables(self) -> dict[str, Any]:
+        """Return the relative drifts as functions of the parameters, for `simulate(observe=flow)`.
+
+        They hold at any parameters, with the gradient noise as it is there.
+        """
+        return self._observables
+
+    @functools.cached_property
+    def _observables(self) -> dict[str, Any]:
+        own = (self.temperature, self.weight_decay)
+        return drift_functions(self.model, self._algebra, self._points, *own)
 
     def _require_closed(self) -> None:
         if self.flat_directions == self.orbit_dimension:
