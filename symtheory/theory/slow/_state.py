@@ -129,17 +129,19 @@ class SlowFlow:
         side uses second derivatives alone. Also checks that the drift lies along the orbit.
 
         Args:
-            tolerance: Largest difference that passes, relative to |d theta/dt| |A_k theta|.
+            tolerance: Largest difference that passes, relative to |d theta/dt| and
+                the largest |A_k theta|.
         """
         drift, products = self._direct()
         noise = self._dynamics.noise_rates(self._minimum)
         directions = self._algebra.directions(self._minimum.theta)
-        sizes = np.linalg.norm(directions, axis=1)
-        size = max(float(np.linalg.norm(drift)), self.temperature * self._minimum.noise_trace
-                   / float(np.linalg.norm(self._minimum.theta)))  # fmt: skip
-        residual = float(np.max(np.abs(products - noise) / np.maximum(sizes * size, 1e-300)))
+        reach = max(float(np.max(np.linalg.norm(directions, axis=1))), 1e-300)
+        theta = float(np.linalg.norm(self._minimum.theta))
+        typical = self.temperature * self._minimum.noise_trace / max(theta, 1e-300)
+        size = max(float(np.linalg.norm(drift)), typical, 1e-300)
+        residual = float(np.max(np.abs(products - noise))) / (reach * size)
         along = np.linalg.lstsq(directions.T, drift, rcond=1e-10)[0] @ directions
-        off = float(np.linalg.norm(drift - along)) / max(size, 1e-300)
+        off = float(np.linalg.norm(drift - along)) / size
         good = residual <= tolerance and off <= tolerance
         how = f"third derivatives by JAX; drift off the orbit {off:.2g} of its size"
         return Verdict(
