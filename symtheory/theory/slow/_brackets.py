@@ -12,6 +12,9 @@ from symtheory.errors import InputError
 _MOST = 2000
 """Generators that an algebra may have."""
 
+_BATCH = 12
+"""Generators whose brackets with all others are taken at a time."""
+
 
 def square(row: Any, dimension: int) -> Any:
     coo = row.tocoo()
@@ -48,16 +51,33 @@ def closed(stack: Any, dimension: int) -> Any:
             return stack
         if count >= _MOST:
             raise InputError(f"the symmetries generate an algebra of more than {_MOST} dimensions")
-        pairs = [(k, l) for k in range(count) for l in range(k)]
-        chosen = rng.permutation(len(pairs))[: 4 * count]
-        single = [square(stack[[k]], dimension) for k in range(count)]
-        brackets = [
-            _flat(single[k] @ single[l] - single[l] @ single[k])
-            for k, l in (pairs[n] for n in chosen)
-        ]
-        rows = scipy.sparse.csr_array(scipy.sparse.vstack(brackets))
+        chosen = rng.permutation(count)[:_BATCH]
+        rows = scipy.sparse.csr_array(
+            scipy.sparse.vstack([_brackets(stack, k, dimension) for k in chosen])
+        )
+        rows = rows[np.flatnonzero(np.diff(rows.indptr))]
         fresh = _new(stack, basis, rows)
         stack = scipy.sparse.csr_array(scipy.sparse.vstack([stack, rows[fresh]]))
+
+
+def _brackets(stack: Any, chosen: int, dimension: int) -> Any:
+    """Return [A_k, A_chosen] for every k, flattened into rows."""
+    coo = stack.tocoo()
+    k, (i, j) = coo.row, np.divmod(coo.col, dimension)
+    one = square(stack[[chosen]], dimension)
+    shape = (stack.shape[0] * dimension, dimension)
+    after = scipy.sparse.csr_array((coo.data, (k * dimension + i, j)), shape=shape) @ one
+    before = scipy.sparse.csr_array((coo.data, (k * dimension + j, i)), shape=shape) @ one.T
+    out = scipy.sparse.csr_array(stack.shape)
+    for product, sign, turned in ((after, 1.0, False), (before, -1.0, True)):
+        found = product.tocoo()
+        (block, x), y = np.divmod(found.row, dimension), found.col
+        x, y = (y, x) if turned else (x, y)
+        places = (block, x.astype(np.int64) * dimension + y)
+        out = out + scipy.sparse.csr_array((sign * found.data, places), shape=stack.shape)
+    out.data[np.abs(out.data) < 1e-14 * np.max(np.abs(out.data), initial=0.0)] = 0.0
+    out.eliminate_zeros()
+    return out
 
 
 def _flat(matrix: Any) -> Any:
