@@ -68,14 +68,19 @@ def _brackets(stack: Any, chosen: int, dimension: int) -> Any:
     shape = (stack.shape[0] * dimension, dimension)
     after = scipy.sparse.csr_array((coo.data, (k * dimension + i, j)), shape=shape) @ one
     before = scipy.sparse.csr_array((coo.data, (k * dimension + j, i)), shape=shape) @ one.T
-    out = scipy.sparse.csr_array(stack.shape)
+    blocks, places, values = [], [], []
     for product, sign, turned in ((after, 1.0, False), (before, -1.0, True)):
         found = product.tocoo()
         (block, x), y = np.divmod(found.row, dimension), found.col
         x, y = (y, x) if turned else (x, y)
-        places = (block, x.astype(np.int64) * dimension + y)
-        out = out + scipy.sparse.csr_array((sign * found.data, places), shape=stack.shape)
-    out.data[np.abs(out.data) < 1e-14 * np.max(np.abs(out.data), initial=0.0)] = 0.0
+        blocks.append(block)
+        places.append(x.astype(np.int64) * dimension + y)
+        values.append(sign * found.data)
+    where = (np.concatenate(blocks), np.concatenate(places))
+    out = scipy.sparse.csr_array((np.concatenate(values), where), shape=stack.shape)
+    out.sum_duplicates()
+    largest = np.max(np.abs(out.data), initial=0.0)
+    out.data[np.abs(out.data) < 1e-14 * largest] = 0.0
     out.eliminate_zeros()
     return out
 
