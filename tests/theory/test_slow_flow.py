@@ -107,7 +107,7 @@ def test_the_flow_in_time_ends_at_the_stationary_state():
     np.testing.assert_allclose(products, np.broadcast_to(TEACHER, products.shape), atol=1e-12)
     # Twice the temperature is twice the speed, and weight decay enters beside it.
     twice = slow_flow(model, params, symmetries, temperature=2.0).integrate([0.5])
-    np.testing.assert_allclose(twice.params["W1"][0], path.params["W1"][1], rtol=1e-6)
+    np.testing.assert_allclose(twice.params["W1"][0], path.params["W1"][1], rtol=1e-4)
 
 
 @pytest.mark.parametrize("case", ["two", "three"])

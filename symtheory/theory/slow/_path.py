@@ -36,7 +36,7 @@ class Path:
     violations: np.ndarray
 
 
-def integrate(dynamics: Dynamics, minimum: Minimum, times: Any, tolerance: float = 1e-8) -> Path:
+def integrate(dynamics: Dynamics, minimum: Minimum, times: Any, tolerance: float = 1e-6) -> Path:
     """Integrate on the group, with exponentials of order four and step doubling."""
     times = np.atleast_1d(np.asarray(times, dtype=float))
     if times.ndim != 1 or times[0] < 0 or np.any(np.diff(times) < 0):
