@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Affine": "symmetry",
+    "DeepLinear": "theory",
     "Discovery": "symmetry",
     "ConservationLaws": "symmetry",
     "Empirical": "data",
@@ -45,6 +46,7 @@ _HOMES = {
     "SDE": "simulation",
     "SGD": "simulation",
     "StationaryLaw": "theory",
+    "SlowFlow": "theory",
     "Status": "verdict",
     "SymmetricMatrix": "symmetry",
     "SymtheoryError": "errors",
@@ -55,7 +57,11 @@ _HOMES = {
     "cite": "references",
     "compare": "comparison",
     "conjunction": "verdict",
+    "compare_slow_flow": "comparison",
+    "balance_residuals": "theory",
     "conservation_laws": "symmetry",
+    "deep_linear_equilibrium": "theory",
+    "deep_linear_proof": "theory",
     "derive": "theory",
     "discover": "symmetry",
     "equivalence": "comparison",
@@ -73,6 +79,7 @@ _HOMES = {
     "simulate": "simulation",
     "stationary_law": "theory",
     "two_layer_sharpness": "theory",
+    "slow_flow": "theory",
     "verify": "symmetry",
     "warmup": "theory",
 }
@@ -101,6 +108,7 @@ if TYPE_CHECKING:
     from symtheory import zoo as zoo
     from symtheory.comparison import Estimate as Estimate
     from symtheory.comparison import compare as compare
+    from symtheory.comparison import compare_slow_flow as compare_slow_flow
     from symtheory.comparison import equivalence as equivalence
     from symtheory.comparison import mean_over_replicas as mean_over_replicas
     from symtheory.comparison import predict as predict
@@ -132,6 +140,7 @@ if TYPE_CHECKING:
     from symtheory.symmetry import discover as discover
     from symtheory.symmetry import reflections as reflections
     from symtheory.symmetry import verify as verify
+    from symtheory.theory import DeepLinear as DeepLinear
     from symtheory.theory import Equilibrium as Equilibrium
     from symtheory.theory import Expression as Expression
     from symtheory.theory import GLPair as GLPair
@@ -139,7 +148,11 @@ if TYPE_CHECKING:
     from symtheory.theory import MatrixLaw as MatrixLaw
     from symtheory.theory import OrthogonalMatrix as OrthogonalMatrix
     from symtheory.theory import ProjectionMatrix as ProjectionMatrix
+    from symtheory.theory import SlowFlow as SlowFlow
     from symtheory.theory import StationaryLaw as StationaryLaw
+    from symtheory.theory import balance_residuals as balance_residuals
+    from symtheory.theory import deep_linear_equilibrium as deep_linear_equilibrium
+    from symtheory.theory import deep_linear_proof as deep_linear_proof
     from symtheory.theory import derive as derive
     from symtheory.theory import expectation as expectation
     from symtheory.theory import geometric_mean as geometric_mean
@@ -148,6 +161,7 @@ if TYPE_CHECKING:
     from symtheory.theory import rebalance as rebalance
     from symtheory.theory import scale_fixed_point as scale_fixed_point
     from symtheory.theory import sharpness as sharpness
+    from symtheory.theory import slow_flow as slow_flow
     from symtheory.theory import stationary_law as stationary_law
     from symtheory.theory import two_layer_sharpness as two_layer_sharpness
     from symtheory.theory import warmup as warmup

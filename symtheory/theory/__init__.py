@@ -1,5 +1,9 @@
 """Theory: charges, their laws under SGD noise, and the noise equilibrium."""
 
+from symtheory.theory._deep_balance import balance_residuals as balance_residuals
+from symtheory.theory._deep_linear import DeepLinear as DeepLinear
+from symtheory.theory._deep_linear import deep_linear_equilibrium as deep_linear_equilibrium
+from symtheory.theory._deep_linear_proof import deep_linear_proof as deep_linear_proof
 from symtheory.theory._derive import derive as derive
 from symtheory.theory._entry_derive import derive_entries as derive_entries
 from symtheory.theory._equilibrium import Equilibrium as Equilibrium
@@ -30,3 +34,6 @@ from symtheory.theory._two_layer_sharpness import TwoLayerSharpness as TwoLayerS
 from symtheory.theory._two_layer_sharpness import two_layer_sharpness as two_layer_sharpness
 from symtheory.theory._warmup import Warmup as Warmup
 from symtheory.theory._warmup import warmup as warmup
+from symtheory.theory.slow._equilibria import RelativeEquilibrium as RelativeEquilibrium
+from symtheory.theory.slow._flow import slow_flow as slow_flow
+from symtheory.theory.slow._state import SlowFlow as SlowFlow

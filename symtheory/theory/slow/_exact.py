@@ -1,0 +1,148 @@
+"""The slow flow in exact arithmetic: its identity for all parameters, and moments at a point."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import flint
+import jax
+import numpy as np
+
+from symtheory.errors import BudgetError, UnreadableError
+from symtheory.exact import rational_array
+from symtheory.model import Model
+from symtheory.readings import Deadline, Element, Ring, Symbols
+from symtheory.symmetry import Exponential, read_generator
+from symtheory.theory._gradient_noise import GradientNoise, read_gradient_noise
+from symtheory.verdict import Status, Verdict, conjunction
+
+_MOST = 64
+REFERENCE = "beyond arXiv 2402.07193: the slow flow on a family of symmetries"
+
+
+def prove_identity(
+    model: Model, symmetries: Sequence[Exponential], seconds: float | None = 60.0
+) -> Verdict:
+    """Prove grad^3 L[A theta] + H A + A^T H = 0 for all parameters.
+
+    This is grad L . A theta = 0, differentiated twice. Contracted with -K/2 it says
+    <A theta, -grad^3 L[K]/2> = Tr[A^T H K] for every symmetric K, at a minimum and elsewhere.
+    """
+    claim = "<A theta, -grad^3 L[K]/2> = Tr[A^T H K] for every symmetric K"
+    try:
+        noise = _read(model, seconds)
+        parts = [_identity(model, symmetry, noise) for symmetry in symmetries]
+    except (UnreadableError, BudgetError) as error:
+        return Verdict(Status.INCONCLUSIVE, claim, how=str(error), reference=REFERENCE)
+    return conjunction(claim, parts, reference=REFERENCE)
+
+
+def _identity(model: Model, symmetry: Exponential, noise: GradientNoise) -> Verdict:
+    texts = list(noise.symbols.of_kind("param"))[: len(noise.theta)]
+    size = range(len(noise.theta))
+    hessian = [[noise.mean[i].derivative(t) for t in texts] for i in size]
+    generator = read_generator(model, symmetry, noise.symbols)
+    residual = 0
+    for j, l in itertools.combinations_with_replacement(size, 2):
+        total = noise.symbols.ring.constant(0)
+        for i in size:
+            if not generator.tangent[i].is_zero():
+                total = total + hessian[j][l].derivative(texts[i]) * generator.tangent[i]
+        for (i, column), entry in generator.matrix.items():
+            if column == j:
+                total = total + hessian[i][l] * entry
+            if column == l:
+                total = total + hessian[j][i] * entry
+        residual += len(total.numerator)
+    return Verdict(
+        Status.PROVED if residual == 0 else Status.REFUTED,
+        f"grad^3 L[A theta] + H A + A^T H = 0 for {symmetry.name or 'the symmetry'}",
+        how="exact polynomial identity in theta" + (" and the family" if symmetry.family else ""),
+        residual=residual,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactMinimum:
+    """Hessian and noise covariance at a rational point, and the gradient there."""
+
+    hessian: flint.fmpq_mat
+    noise: flint.fmpq_mat
+    gradient: tuple[flint.fmpq, ...]
+
+
+def exact_minimum(model: Model, params: Any, seconds: float | None = 60.0) -> ExactMinimum:
+    """Return H, Sigma and grad L at a rational point, exactly.
+
+    Raises:
+        UnreadableError: The loss is not polynomial in the sample and in the parameters.
+        BudgetError: The time limit was reached.
+    """
+    noise = _read(model, seconds)
+    symbols = noise.symbols
+    texts = list(symbols.of_kind("param"))[: len(noise.theta)]
+    flat = [x for leaf in jax.tree.leaves(params) for x in rational_array(leaf).reshape(-1)]
+    values = {symbols.ring.names[t]: x for t, x in zip(texts, flat, strict=True)}
+    gradient = tuple(_value(g, values) for g in noise.mean)
+    d = len(flat)
+    hessian = flint.fmpq_mat(
+        d, d, [_value(noise.mean[i].derivative(t), values) for i in range(d) for t in texts]
+    )
+    monomials = sorted({powers for split in noise.split for powers in split})
+    zero = flint.fmpq(0)
+    rows = flint.fmpq_mat(
+        d,
+        len(monomials),
+        [
+            _value(split[p], values) if p in split else zero
+            for split in noise.split
+            for p in monomials
+        ],
+    )
+    one = symbols.ring.constant(1)
+    moments = flint.fmpq_mat(
+        len(monomials),
+        len(monomials),
+        [
+            _value(noise.moments.expect_split({tuple(map(sum, zip(a, b, strict=True))): one}), {})
+            for a in monomials
+            for b in monomials
+        ],
+    )
+    column = flint.fmpq_mat(d, 1, list(gradient))
+    covariance = rows * moments * rows.transpose() - column * column.transpose()
+    return ExactMinimum(hessian, covariance, gradient)
+
+
+def _read(model: Model, seconds: float | None) -> GradientNoise:
+    if model.dimension > _MOST:
+        raise BudgetError(f"{model.dimension} parameters are too many to expand; at most {_MOST}")
+    deadline = Deadline(seconds)
+    noise = read_gradient_noise(model, Symbols(Ring(deadline=deadline)), deadline)
+    for element in noise.mean:
+        if element.denominator is not None or noise.symbols.ring.kernels:
+            raise UnreadableError("the mean loss is not a polynomial in the parameters")
+    return noise
+
+
+def _value(element: Element, values: dict[int, Fraction]) -> flint.fmpq:
+    """Return the value of a polynomial at rational arguments."""
+    total = flint.fmpq(0)
+    for exponents, coefficient in element.numerator.to_dict().items():
+        term = flint.fmpq(coefficient)
+        for i, power in enumerate(exponents):
+            if power:
+                x = values[i]
+                term *= flint.fmpq(x.numerator, x.denominator) ** int(power)
+        total += term
+    return total
+
+
+def as_numbers(matrix: Any) -> np.ndarray:
+    """Return an exact matrix in double precision."""
+    rows = [[int(x.p) / int(x.q) for x in row] for row in matrix.tolist()]
+    return np.array(rows, dtype=np.float64)
