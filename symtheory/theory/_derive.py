@@ -6,8 +6,8 @@ from symtheory.model import Model
 from symtheory.symmetry import Exponential
 from symtheory.theory._entry_derive import derive_entries
 from symtheory.theory._law import Law
-from symtheory.theory._matrix_derive import derive_for_all_sizes
-from symtheory.theory._matrix_law import MatrixLaw
+from symtheory.theory.matrices._derive import derive_for_all_sizes
+from symtheory.theory.matrices._law import MatrixLaw
 
 
 def derive(

@@ -16,7 +16,7 @@ from symtheory.theory import (
     deep_linear_proof,
     slow_flow,
 )
-from symtheory.theory._deep_balance import assemble, balance, balance_sides
+from symtheory.theory.deep._balance import assemble, balance, balance_sides
 from symtheory.zoo import load
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as hst
 
 import symtheory as st
 from symtheory.errors import InputError
-from symtheory.theory._geometric_mean import gram_root
+from symtheory.theory.orbits._geometric_mean import gram_root
 from symtheory.verdict import Status
 from symtheory.zoo import load
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as hst
 
 import symtheory as st
 from symtheory.errors import InputError
-from symtheory.theory._stationary import _zero_flux
-from symtheory.theory._stationary_drift import polynomial, scalar_diffusion
+from symtheory.theory.stationary._drift import polynomial, scalar_diffusion
+from symtheory.theory.stationary._stationary import _zero_flux
 from symtheory.verdict import Status
 from symtheory.zoo import load
 

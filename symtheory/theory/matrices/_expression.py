@@ -17,7 +17,7 @@ import sympy
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.readings import Indexed, Symbols, Tensor, contract
-from symtheory.theory import _matrix_print as printing
+from symtheory.theory.matrices import _print as printing
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

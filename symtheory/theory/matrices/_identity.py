@@ -17,7 +17,7 @@ from symtheory.data import random_rational
 from symtheory.errors import InputError
 from symtheory.readings import Indexed, Relation, Tensor, contract, read_indexed, reduced
 from symtheory.symmetry import Family
-from symtheory.theory import _matrix_print as printing
+from symtheory.theory.matrices import _print as printing
 from symtheory.verdict import Status, Verdict
 
 _LARGEST = 3

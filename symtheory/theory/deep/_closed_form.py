@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from symtheory.errors import InputError
-from symtheory.theory._deep_balance import assemble, balance, balance_residuals, root_of
+from symtheory.theory.deep._balance import assemble, balance, balance_residuals, root_of
 from symtheory.verdict import Status, Verdict
 
 _EPS = float(np.finfo(np.float64).eps)

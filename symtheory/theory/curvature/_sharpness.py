@@ -14,7 +14,7 @@ import numpy as np
 
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.theory._population_loss import population_loss
+from symtheory.theory.curvature._population_loss import population_loss
 
 TRACE_LIMIT = 4096
 """Parameters up to which the trace is summed over all unit vectors."""

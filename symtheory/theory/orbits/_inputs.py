@@ -10,8 +10,8 @@ import numpy as np
 
 from symtheory import shapes
 from symtheory.errors import InputError
-from symtheory.theory._gl_pair import GLPair, leaves_of
-from symtheory.theory._pairs_found import pair_of
+from symtheory.theory.orbits._found import pair_of
+from symtheory.theory.orbits._gl_pair import GLPair, leaves_of
 
 _ASYMMETRY = 1e-8
 

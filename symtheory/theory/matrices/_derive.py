@@ -16,11 +16,11 @@ from symtheory.errors import InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Indexed, Tensor, einsum, read_indexed, vanishes_at_random
 from symtheory.symmetry import Affine, Exponential, verify
-from symtheory.theory._index_moments import expectation, sample_tensors
-from symtheory.theory._matrix_law import MatrixEquilibrium, MatrixLaw
-from symtheory.theory._matrix_noise import ProductNoise, product_noise
 from symtheory.theory._settings import settings_symbols
-from symtheory.theory._tensor_expression import TensorExpression
+from symtheory.theory.matrices._expression import TensorExpression
+from symtheory.theory.matrices._law import MatrixEquilibrium, MatrixLaw
+from symtheory.theory.matrices._moments import expectation, sample_tensors
+from symtheory.theory.matrices._noise import ProductNoise, product_noise
 from symtheory.verdict import Status, Verdict, conjunction
 
 _ASSUMPTIONS = (

@@ -14,9 +14,9 @@ from typing import Any
 
 from symtheory.data import Law as DataLaw
 from symtheory.readings import Indexed, Tensor, einsum, unfolded
-from symtheory.theory._index_moments import expectation
-from symtheory.theory._product_gradient import Peeled, peel, peel_all, solve_for
-from symtheory.theory._tensor_expression import content
+from symtheory.theory.matrices._expression import content
+from symtheory.theory.matrices._moments import expectation
+from symtheory.theory.matrices._product_gradient import Peeled, peel, peel_all, solve_for
 
 Values = Mapping[Tensor, Indexed]
 

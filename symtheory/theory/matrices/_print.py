@@ -11,7 +11,7 @@ import sympy
 
 from symtheory.readings import Indexed, IndexTerm, Tensor, unfolded
 from symtheory.theory._expression import latex_name
-from symtheory.theory._words import Letter, MatrixTerm, Word, matrix_term
+from symtheory.theory.matrices._words import Letter, MatrixTerm, Word, matrix_term
 
 
 def text(value: Indexed) -> str:

@@ -16,7 +16,7 @@ from symtheory.model import Model
 from symtheory.readings import Deadline
 from symtheory.symmetry.discovery._axes import mixing_is_proved, units_are_proved
 from symtheory.symmetry.discovery._proof import Prover
-from symtheory.theory._gl_pair import GLPair, leaves_of
+from symtheory.theory.orbits._gl_pair import GLPair, leaves_of
 from symtheory.verdict import Status, Verdict
 
 _POINTS = 8

@@ -16,8 +16,8 @@ from flint import arb
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.readings import ball
-from symtheory.theory._stationary_density import Coefficients, fraction
-from symtheory.theory._stationary_integrals import PowerDensity
+from symtheory.theory.stationary._density import Coefficients, fraction
+from symtheory.theory.stationary._integrals import PowerDensity
 from symtheory.verdict import Status, Verdict
 
 Bracket = tuple[Fraction, Fraction]

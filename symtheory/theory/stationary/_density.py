@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy
 
-from symtheory.theory._stationary_integrals import PowerDensity
+from symtheory.theory.stationary._integrals import PowerDensity
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

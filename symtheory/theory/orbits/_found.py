@@ -13,7 +13,7 @@ from symtheory.errors import InputError
 from symtheory.symmetry import Discovery
 from symtheory.symmetry.discovery._names import Layout
 from symtheory.symmetry.discovery._result import Group
-from symtheory.theory._gl_pair import Factor, GLPair
+from symtheory.theory.orbits._gl_pair import Factor, GLPair
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -11,7 +11,7 @@ from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.symmetry import Exponential
 from symtheory.theory._entry_derive import derive_entries
-from symtheory.theory._tensor_expression import TensorExpression
+from symtheory.theory.matrices._expression import TensorExpression
 from symtheory.verdict import Status, Verdict
 
 

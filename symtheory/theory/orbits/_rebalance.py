@@ -15,10 +15,10 @@ import numpy as np
 
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.theory._geometric_mean import Balance, balance
-from symtheory.theory._gl_pair import GLPair, leaves_of
-from symtheory.theory._pair_inputs import checked_gamma, checked_pair, gradient_stacks
-from symtheory.theory._pair_proof import verify_pair
+from symtheory.theory.orbits._geometric_mean import Balance, balance
+from symtheory.theory.orbits._gl_pair import GLPair, leaves_of
+from symtheory.theory.orbits._inputs import checked_gamma, checked_pair, gradient_stacks
+from symtheory.theory.orbits._proof import verify_pair
 from symtheory.verdict import Status, Verdict
 
 

@@ -12,10 +12,10 @@ import sympy
 from symtheory.model import Model
 from symtheory.readings import Indexed, Tensor, einsum
 from symtheory.symmetry import Exponential
-from symtheory.theory import _matrix_print as printing
-from symtheory.theory._matrix_check import compare_entries
-from symtheory.theory._matrix_noise import ProductNoise
-from symtheory.theory._tensor_expression import TensorExpression, content
+from symtheory.theory.matrices import _print as printing
+from symtheory.theory.matrices._check import compare_entries
+from symtheory.theory.matrices._expression import TensorExpression, content
+from symtheory.theory.matrices._noise import ProductNoise
 from symtheory.verdict import Status, Verdict
 
 

@@ -10,9 +10,9 @@ import sympy
 from symtheory.errors import InputError
 from symtheory.exact import rational
 from symtheory.model import Model
-from symtheory.theory._stationary_density import Coefficients
-from symtheory.theory._stationary_drift import Series, polynomial, scalar_diffusion
-from symtheory.theory._stationary_law import StationaryLaw
+from symtheory.theory.stationary._density import Coefficients
+from symtheory.theory.stationary._drift import Series, polynomial, scalar_diffusion
+from symtheory.theory.stationary._law import StationaryLaw
 from symtheory.verdict import Status, Verdict, conjunction
 
 _ASSUMPTIONS = (

@@ -11,9 +11,9 @@ from symtheory import shapes
 from symtheory.data import Law
 from symtheory.errors import InputError
 from symtheory.readings import Indexed, Tensor, read_indexed
-from symtheory.theory._index_moments import expectation as exact_expectation
-from symtheory.theory._index_moments import sample_tensors
-from symtheory.theory._tensor_expression import TensorExpression
+from symtheory.theory.matrices._expression import TensorExpression
+from symtheory.theory.matrices._moments import expectation as exact_expectation
+from symtheory.theory.matrices._moments import sample_tensors
 
 
 def expectation(

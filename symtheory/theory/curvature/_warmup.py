@@ -12,11 +12,11 @@ import numpy as np
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
-from symtheory.theory._gl_pair import GLPair, leaves_of
 from symtheory.theory._gradient_noise import read_gradient_noise
 from symtheory.theory._lower import lower
-from symtheory.theory._pair_inputs import checked_pair, gradient_stacks
-from symtheory.theory._sharpness import Sharpness, sharpness
+from symtheory.theory.curvature._sharpness import Sharpness, sharpness
+from symtheory.theory.orbits._gl_pair import GLPair, leaves_of
+from symtheory.theory.orbits._inputs import checked_pair, gradient_stacks
 
 _EXACT_LIMIT = 64
 _SAMPLES = 4096
