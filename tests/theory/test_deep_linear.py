@@ -10,12 +10,12 @@ from hypothesis import strategies as some
 
 from symtheory.errors import InputError
 from symtheory.theory import (
-    _deep_linear_proof,
     balance_residuals,
     deep_linear_equilibrium,
     deep_linear_proof,
     slow_flow,
 )
+from symtheory.theory.deep import _proof
 from symtheory.theory.deep._balance import assemble, balance, balance_sides
 from symtheory.zoo import load
 
@@ -156,13 +156,13 @@ def test_the_proof_covers_all_sizes(monkeypatch):
     assert all(step.residual == 0 for part in proof.parts for step in part.parts)
     assert any("cited" in text for part in proof.parts for text in part.assumptions)
     # Control: with c^2 in the place of c the same computation refutes balance and product.
-    scales = _deep_linear_proof._scales
+    scales = _proof._scales
 
     def wrong(depth, one):
         alpha, beta, c = scales(depth, one)
         return alpha, beta, lambda power: c(2 * power)
 
-    monkeypatch.setattr(_deep_linear_proof, "_scales", wrong)
+    monkeypatch.setattr(_proof, "_scales", wrong)
     assert deep_linear_proof().status == "refuted"
 
 

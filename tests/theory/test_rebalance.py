@@ -55,7 +55,7 @@ def test_the_geometric_mean_under_jit_and_vmap():
     np.testing.assert_allclose(root.T @ root, n1[0], atol=1e-13)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=hst.integers(0, 10**6),
     sizes=hst.sampled_from([(4, 2, 3), (3, 3, 5)]),
