@@ -7,7 +7,6 @@ from fractions import Fraction
 
 import jax
 import numpy as np
-from jax.extend.core import Jaxpr
 
 from symtheory.errors import UnreadableError
 from symtheory.model import Model
@@ -27,6 +26,7 @@ from symtheory.readings import (
 )
 from symtheory.symmetry._arguments import directional_derivative, exact_arguments, structures
 from symtheory.symmetry._continuity import is_continuous, pruned
+from symtheory.symmetry._faithful import redefines_derivatives
 from symtheory.symmetry._generator import Generator, read_generator
 from symtheory.symmetry._symmetry import Exponential
 
@@ -74,34 +74,6 @@ def prove_by_degrees(
     except (NotHomogeneousError, UnreadableError):
         return None
     return "every intermediate value is homogeneous in exp(lambda), the loss of degree 0"
-
-
-# Functions of JAX that use a rule of their own for the true derivative.
-_FAITHFUL = frozenset({
-    "relu", "relu6", "silu", "swish", "softplus", "logsumexp", "log_softmax", "softmax", "_softmax",
-    "_logsumexp", "hard_tanh", "selu", "elu", "celu", "gelu", "log_sigmoid", "logaddexp",
-})  # fmt: skip
-
-
-def redefines_derivatives(model: Model) -> bool:
-    """Tell whether a loss stops gradients or brings its own derivative rules."""
-    closed, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *model.structure())
-    return _redefines(closed.jaxpr)
-
-
-def _redefines(jaxpr: Jaxpr) -> bool:
-    for equation in jaxpr.eqns:
-        name = equation.primitive.name
-        if str(equation.params.get("name", "")) in _FAITHFUL:
-            continue
-        if name in ("stop_gradient", "custom_jvp_call", "custom_vjp_call"):
-            return True
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if isinstance(inner, Jaxpr) and _redefines(inner):
-                    return True
-    return False
 
 
 def _diagonals(generator: Generator, dimension: int) -> list[list[Fraction]]:

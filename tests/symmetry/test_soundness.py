@@ -8,6 +8,7 @@ import pytest
 
 import symtheory as st
 from symtheory.errors import UnreadableError
+from symtheory.symmetry._faithful import redefines_derivatives
 
 Y = {"y": st.Normal(())}
 TRANSLATION = st.Affine(lambda p: {"u": 1.0 + 0 * p["u"]}, name="translation")
@@ -148,3 +149,20 @@ def test_rounding_is_odd_and_alike_for_all_entries(name):
     found = st.reflections(product((ROUNDED | EXACT)[name]))
     kinds = {(r.kind, str(r.verdict.status)) for r in found}
     assert {("swap", "proved"), ("flip", "proved")} <= kinds
+
+
+def test_a_function_is_not_trusted_for_its_name():
+    """A user's jitted `softplus` may stop gradients; that of JAX has the true derivative."""
+
+    @jax.jit
+    def softplus(x):
+        return jax.lax.stop_gradient(x) * x
+
+    def model(activation):
+        return st.Model(
+            lambda p, z: jnp.sum(activation(p * z["x"])), params=3, random={"x": st.Normal(3)}
+        )
+
+    assert redefines_derivatives(model(softplus))
+    assert not redefines_derivatives(model(jax.nn.softplus))
+    assert not redefines_derivatives(model(jax.nn.log_softmax))
