@@ -184,6 +184,18 @@ def test_sympy_matrices_have_the_same_values(law):
     np.testing.assert_allclose(have, law.callable()["noise_trace"](params, **rest), rtol=1e-12)
 
 
+def test_explicit_matrices_are_those_of_the_entry_by_entry_law(law):
+    """As SymPy matrices, at sizes where the whole law is short."""
+    sizes = {"dy": 1, "h": 2, "dx": 1}
+    entries = st.derive(law.model.bind(**sizes), law.symmetry)
+    for name in ("charge", "drift"):
+        have = law.expressions()[name].entries(**sizes)
+        want = entries.expressions()[name].sympy()
+        assert (have - want).applyfunc(sympy.expand) == sympy.zeros(2, 2)
+    with pytest.raises(InputError, match="the size 'h' is not given"):
+        law.charge.entries(dy=1, dx=1)
+
+
 def test_latex_has_the_paper_s_symbols(law):
     shown = law.latex()
     for piece in (

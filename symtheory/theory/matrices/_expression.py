@@ -16,7 +16,7 @@ import sympy
 
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.readings import Indexed, Symbols, Tensor, contract
+from symtheory.readings import Indexed, Ring, Symbols, Tensor, contract
 from symtheory.theory.matrices import _print as printing
 
 
@@ -87,6 +87,31 @@ class TensorExpression:
         for part in parts[1:]:
             total = total + part
         return total
+
+    def entries(self, **sizes: int) -> Any:
+        """Return the explicit SymPy matrix (a number without axes) at given sizes.
+
+        Args:
+            **sizes: A value for every named size.
+
+        >>> from symtheory.zoo import load
+        >>> from symtheory.theory import derive
+        >>> example = load("two-layer-linear")
+        >>> law = derive(example.model, example.symmetries["double-rotation"])
+        >>> law.charge.entries(dy=1, h=2, dx=1)[0, 1]
+        U_11*U_12 - W_11*W_21
+        """
+        named = {size for _, body in self.terms for size in body.named_sizes}
+        for size in sorted(named - set(sizes)):
+            raise InputError(f"the size {size!r} is not given; pass entries({size}=...)")
+        symbols = Symbols(Ring())
+        total: Any = None
+        for factor, array in self.elements(symbols, sizes):
+            shown = [factor * symbols.to_sympy(entry) for entry in array.reshape(-1)]
+            shape = (*array.shape, 1, 1)[:2]
+            part = sympy.Matrix(*shape, shown) if array.ndim else shown[0]
+            total = part if total is None else total + part
+        return sympy.ImmutableMatrix(total) if isinstance(total, sympy.MatrixBase) else total
 
     def elements(self, symbols: Symbols, sizes: Mapping[str, int]) -> list[tuple[Any, np.ndarray]]:
         """Return the expression entry by entry: factors and object arrays of ring elements.
