@@ -54,6 +54,7 @@ _HOMES = {
     "UnreadableError": "errors",
     "Vector": "symmetry",
     "Verdict": "verdict",
+    "certify": "syre",
     "cite": "references",
     "compare": "comparison",
     "conjunction": "verdict",
@@ -75,6 +76,7 @@ _HOMES = {
     "rebalance": "theory",
     "scale_fixed_point": "theory",
     "reflections": "symmetry",
+    "remove_symmetries": "syre",
     "sharpness": "theory",
     "simulate": "simulation",
     "stationary_law": "theory",
@@ -83,7 +85,7 @@ _HOMES = {
     "verify": "symmetry",
     "warmup": "theory",
 }
-_ROOMS = ("zoo",)
+_ROOMS = ("syre", "zoo")
 
 __all__ = sorted([*_HOMES, *_ROOMS])
 __version__ = "0.1.0"
@@ -105,6 +107,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from symtheory import syre as syre
     from symtheory import zoo as zoo
     from symtheory.comparison import Estimate as Estimate
     from symtheory.comparison import compare as compare
@@ -140,6 +143,8 @@ if TYPE_CHECKING:
     from symtheory.symmetry import discover as discover
     from symtheory.symmetry import reflections as reflections
     from symtheory.symmetry import verify as verify
+    from symtheory.syre import certify as certify
+    from symtheory.syre import remove_symmetries as remove_symmetries
     from symtheory.theory import DeepLinear as DeepLinear
     from symtheory.theory import Equilibrium as Equilibrium
     from symtheory.theory import Expression as Expression

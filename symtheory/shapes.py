@@ -99,7 +99,12 @@ def map_tree(function: Any, node: Any) -> Any:
 def leaves(node: Any) -> Iterator[tuple[str, Shape]]:
     """Yield each shape of a pytree with its dotted name ("layers.0.W"; "" for a bare shape)."""
     for path, shape in jax.tree_util.tree_flatten_with_path(node, is_leaf=is_shape)[0]:
-        yield ".".join(_key_text(key) for key in path), as_shape(shape)
+        yield path_text(path), as_shape(shape)
+
+
+def path_text(path: Any) -> str:
+    """Return the path of a leaf as its dotted name."""
+    return ".".join(_key_text(key) for key in path)
 
 
 def _key_text(key: Any) -> str:

@@ -301,6 +301,7 @@ class _Search:
     ) -> None:
         verdict = self._verdict(name, verdict.status, verdict.how)
         found = self._reflection(group, matrix, name)
+        leaves, axes = self._leaves(group), tuple(group)
         self.found.append(
-            FoundReflections(name, kind, rank, count, self._leaves(group), found, verdict)
+            FoundReflections(name, kind, rank, count, leaves, found, verdict, axes, matrix)
         )

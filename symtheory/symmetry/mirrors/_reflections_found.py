@@ -24,6 +24,8 @@ class FoundReflections:
         leaves: The parameters they move.
         reflection: One of them.
         verdict: Whether they are proved.
+        axes: The axes that index the units, as (leaf number, axis); none for an exchange.
+        matrix: How `reflection` maps the units; none for an exchange.
     """
 
     name: str
@@ -33,6 +35,8 @@ class FoundReflections:
     leaves: tuple[str, ...]
     reflection: Reflection
     verdict: Verdict
+    axes: tuple[tuple[int, int], ...] = ()
+    matrix: np.ndarray | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the family as JSON-ready data."""

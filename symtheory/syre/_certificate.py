@@ -1,0 +1,218 @@
+"""The certificate: which reflections of l are gone in l_r, exactly, and how strongly they repel."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from symtheory.errors import InputError, SymtheoryError
+from symtheory.exact import rational
+from symtheory.model import Model
+from symtheory.readings import Deadline
+from symtheory.symmetry import FoundReflections, Reflection, reflections, verify
+from symtheory.syre._bounds import strength_bound
+from symtheory.syre._exact import (
+    center_of,
+    combine,
+    project,
+    random_data,
+    random_tree,
+    vanishes,
+)
+from symtheory.syre._model import RemovedModel
+from symtheory.syre._removal import Removal, removal_of_family, removal_of_one
+from symtheory.syre._units import exact_tree
+from symtheory.verdict import Status, Verdict, conjunction
+
+_REFERENCE = "arXiv 2408.15495; R1, R4-R8"
+_LARGEST_GRADIENT = 400
+
+
+def certify(
+    model: Model,
+    *,
+    of: Sequence[FoundReflections | Reflection] | None = None,
+    delta: float = 0.1,
+    seconds: float | None = 60.0,
+    seed: int = 0,
+) -> Verdict:
+    """Certify that l_r has none of the reflections of l, in exact arithmetic.
+
+    For every reflection (theta', P) three statements: it is one of l (proved by discovery or
+    `verify`); it is none of l_r, neither moved along with the bias, (theta' - P theta_0, P), nor as
+    it stands; and at its symmetric states P grad l_r = 2 gamma (theta' - P theta_0), a constant
+    that is not 0 and drives training away. The first is about every sample and parameter; the
+    second is an exact statement about the floats of the bias (each read as in `symtheory.exact`);
+    the third is evaluated at a random symmetric state, for one member of each family.
+
+    Args:
+        model: What `remove_symmetries` returned.
+        of: The reflections (those that `reflections` finds in l, if omitted). Families of flips
+            and swaps are certified member by member, rotations for all directions at once.
+        delta: Probability of failure of the bounds on the strength.
+        seconds: Time limit of the search and of each check.
+        seed: Seed of the random points.
+
+    Returns:
+        A verdict whose `measured` holds the numbers: `reflections` (N), `kept`, `weakest` (the
+        smallest |P grad l_r|), `bound` (which R6 gives with probability 1 - delta) and `families`.
+        With no reflection found the status is `not_applicable`.
+
+    Raises:
+        InputError: The model does not come from `remove_symmetries`.
+
+    Source: arXiv 2408.15495; sections 9 and 10 of the theory.
+
+    >>> from symtheory.data import Normal
+    >>> from symtheory.syre import remove_symmetries
+    >>> base = Model(lambda p, z: (p["u"] * p["w"] - z["y"]) ** 2,
+    ...              params={"u": (), "w": ()}, random={"y": Normal(())})
+    >>> verdict = certify(remove_symmetries(base, weight_decay=0.1, sigma0=0.1, key=0))
+    >>> str(verdict.status), verdict.measured["reflections"], verdict.measured["kept"]
+    ('proved', 2, 0)
+    """
+    if not isinstance(model, RemovedModel):
+        raise InputError(
+            f"certify takes the model that remove_symmetries returned, got {type(model).__name__} "
+            f"{getattr(model, 'name', '')!r}; call st.remove_symmetries(model, ...) first"
+        )
+    base = model.base
+    known = list(reflections(base, seconds=seconds, seed=seed) if of is None else of)
+    removals, parts = [], []
+    for item in known:
+        removal, part = _certified(model, item, delta, seconds, seed)
+        parts.append(part)
+        if removal is not None:
+            removals.append(removal)
+    claim = f"{model.name} has none of the reflections of {base.name}"
+    if not known:
+        how = "no reflection was found" if of is None else "no reflection was given"
+        return Verdict(Status.NOT_APPLICABLE, claim, how=how, reference=_REFERENCE)
+    numbers = _numbers(model, removals, delta)
+    return conjunction(
+        claim,
+        parts,
+        how=f"{len(known)} families of reflections in exact arithmetic",
+        predicted={"bound": numbers["bound"]},
+        measured=numbers,
+        assumptions=("each float of the bias stands for the simplest rational that rounds to it",),
+        reference=_REFERENCE,
+    )
+
+
+def _certified(
+    model: RemovedModel,
+    item: FoundReflections | Reflection,
+    delta: float,
+    seconds: float | None,
+    seed: int,
+) -> tuple[Removal | None, Verdict]:
+    found = isinstance(item, FoundReflections)
+    reflection = item.reflection if found else item
+    name = item.name or "the given reflection"
+    holds = item.verdict if found else verify(model.base, reflection, seconds=seconds, seed=seed)
+    parts = [holds]
+    removal = None
+    try:
+        if found:
+            removal = removal_of_family(model, item, delta)
+        else:
+            rank = reflection.rank(model.base)
+            removal = removal_of_one(model, reflection, name, "given", rank)
+        parts.append(removal.verdict)
+        if holds.status is not Status.REFUTED:
+            if not removal.kept:
+                parts.append(_as_it_stands(model, reflection, name, seconds, seed))
+            parts.append(symmetric_gradient(model, reflection, seconds=seconds, seed=seed))
+    except SymtheoryError as error:
+        claim = f"l_r does not have the reflection: {name}"
+        parts.append(Verdict(Status.INCONCLUSIVE, claim, how=str(error)))
+    return removal, conjunction(f"{name}: a reflection of l and none of l_r", parts)
+
+
+def _as_it_stands(
+    model: RemovedModel, reflection: Reflection, name: str, seconds: float | None, seed: int
+) -> Verdict:
+    """Refute (theta', P) itself for l_r: an enclosure at a rational point that excludes 0."""
+    found = verify(model, reflection, seconds=seconds, seed=seed)
+    claim = f"l_r is not invariant under the unmoved reflection: {name}"
+    turned = {Status.REFUTED: Status.PROVED, Status.PROVED: Status.REFUTED}
+    status = turned.get(found.status, Status.INCONCLUSIVE)
+    return Verdict(status, claim, how=found.how, witness=found.witness, reference=_REFERENCE)
+
+
+def symmetric_gradient(
+    model: RemovedModel, reflection: Reflection, *, seconds: float | None = 60.0, seed: int = 0
+) -> Verdict:
+    """Check P grad l_r = 2 gamma P D (theta' + s - theta_0) at a random symmetric state, exactly.
+
+    Without D this is 2 gamma (theta' - P theta_0), whatever s in the complement of range P.
+
+    Args:
+        model: What `remove_symmetries` returned.
+        reflection: A reflection of the original loss.
+        seconds: Time limit.
+        seed: Seed of the random state and sample.
+
+    Source: arXiv 2408.15495; the identity behind R6.
+    """
+    base, rng = model.base, random.Random(seed)
+    claim = "at the symmetric states P grad l_r = 2 gamma (theta' - P theta_0)"
+    if base.dimension > _LARGEST_GRADIENT:
+        how = f"not evaluated: more than {_LARGEST_GRADIENT} parameters"
+        return Verdict(Status.NOT_APPLICABLE, claim, how=how)
+    bias, gamma = exact_tree(model.bias), rational(model.weight_decay)
+    center = project(base, reflection, center_of(base, reflection))
+    point = random_tree(base, rng)
+    aside = combine(lambda x, y: x - y, point, project(base, reflection, point))
+    state = combine(lambda c, s: c + s, center, aside)
+    pull = combine(lambda w, b: 2 * gamma * (w - b), state, bias)
+    if model.diagonal is not None:
+        pull = combine(lambda d, x: d * x, exact_tree(model.diagonal), pull)
+        claim = "at the symmetric states P grad l_r = 2 gamma P D (theta' + s - theta_0)"
+    target = project(base, reflection, pull)
+    theta = combine(lambda w, b: w - b, state, bias)
+    sample, constants = random_data(base, rng)
+    arguments = [theta, sample, constants, target]
+    structures = [*model.structure(), model.structure()[0]]
+    gap = gradient_gap(model, reflection)
+    zero, how = vanishes(gap, structures, arguments, Deadline(seconds))
+    return Verdict(
+        Status.PROVED if zero else Status.REFUTED,
+        claim,
+        how=f"the difference at a random rational symmetric state and sample is {how}",
+        residual=0 if zero else None,
+        reference=_REFERENCE,
+    )
+
+
+def gradient_gap(model: RemovedModel, reflection: Reflection) -> Callable[..., Any]:
+    """Return (params, sample, constants, target) -> P grad l_r - target, a function to be read."""
+
+    def gap(params: Any, sample: Any, constants: Any, target: Any) -> Any:
+        slope = jax.grad(lambda p: model.evaluate(p, sample, constants))(params)
+        return jax.tree.map(lambda g, t: g - t, reflection.project(slope), target)
+
+    return gap
+
+
+def _numbers(model: RemovedModel, removals: list[Removal], delta: float) -> dict[str, Any]:
+    finite = [removal for removal in removals if removal.count]
+    count = sum(removal.count for removal in finite)
+    strengths = [removal.weakest for removal in finite if removal.weakest is not None]
+    bound = None
+    if count and model.sigma0 and model.weight_decay and model.diagonal is None:
+        bound = strength_bound(model.weight_decay, min(model.sigma0.values()), delta, count)
+    return {
+        "weight_decay": model.weight_decay,
+        "sigma0": dict(model.sigma0),
+        "reflections": count,
+        "kept": sum(removal.kept for removal in removals),
+        "weakest": min(strengths, default=None),
+        "delta": delta,
+        "bound": bound,
+        "families": [removal.to_json() for removal in removals],
+    }

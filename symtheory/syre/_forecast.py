@@ -1,0 +1,226 @@
+"""The pitchfork of a model at a collapsed state: read off its loss, across one mirror."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Jaxpr
+from jax.flatten_util import ravel_pytree
+
+from symtheory.errors import InputError
+from symtheory.readings import trace
+from symtheory.symmetry import Reflection
+from symtheory.syre._model import RemovedModel
+from symtheory.syre._pitchfork import Pitchfork
+
+_LARGEST = 600
+_KINKS = frozenset({"max", "min", "abs", "sign", "select_n", "clamp", "sort", "reduce_max"})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Forecast:
+    """Where a collapsed direction goes.
+
+    Attributes:
+        state: The collapsed state: weights w with P (w - theta') = 0.
+        direction: The direction across the mirror that the loss resists least, of length 1.
+        curvature: The second derivative of the loss along it.
+        quartic: A sixth of its fourth derivative, other directions following.
+        pitchfork: The energy along it; None where the quartic term is not positive, so that the
+            escape does not end near the mirror.
+        growth: How fast the direction grows at first, per unit of time (negative where it is held).
+        gradient: |gradient of l_r| inside the mirror at the state; small where the state is at
+            rest.
+    """
+
+    state: Any
+    direction: Any
+    curvature: float
+    quartic: float
+    pitchfork: Pitchfork | None
+    growth: float
+    gradient: float
+
+    def weights(self) -> Any:
+        """Return the forecast of the weights: the state moved to the attractor.
+
+        Raises:
+            InputError: The escape does not end near the mirror.
+        """
+        if self.pitchfork is None:
+            raise InputError(
+                f"the quartic term is {self.quartic:g}, so the escape does not end near the "
+                "mirror; simulate to see where it goes"
+            )
+        t = self.pitchfork.attractor
+        return jax.tree.map(lambda w, n: w + t * n, self.state, self.direction)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as JSON-ready data."""
+        numbers: dict[str, Any] = {
+            "curvature": self.curvature,
+            "quartic": self.quartic,
+            "growth": self.growth,
+        }
+        if self.pitchfork is None:
+            numbers["regime"] = "runaway" if self.growth > 0 else "held"
+        else:
+            numbers |= self.pitchfork.to_json()
+        return {**numbers, "gradient": self.gradient}
+
+
+def forecast(
+    model: RemovedModel,
+    reflection: Reflection,
+    state: Any = None,
+    *,
+    key: Any = 0,
+    samples: int = 512,
+    steps: int = 4000,
+    learning_rate: float = 0.02,
+) -> Forecast:
+    """Forecast where training goes that is collapsed at a mirror (R9), from the loss itself.
+
+    Across the mirror the loss is even. The curvature along the direction it resists least, the
+    fourth derivative there (reduced by what the directions inside the mirror give way) and the bias
+    make a `Pitchfork`. It holds near the mirror: for a small bias and a small excess.
+
+    Args:
+        model: What `remove_symmetries` returned; nothing left to bind.
+        reflection: A reflection of the original loss.
+        state: Collapsed weights w (moved onto the mirror if they are not on it). If omitted, a
+            random point of the mirror, after `steps` of gradient descent inside the mirror.
+        key: Key of the samples that stand for the population, and of the random point.
+        samples: How many.
+        steps: Gradient descent inside the mirror, to come to rest.
+        learning_rate: Its learning rate.
+
+    Raises:
+        InputError: The loss is pieced together (relu, max), so that it has no fourth derivative,
+            or the model is too large.
+
+    Source: section 10 of the theory (R9, beyond arXiv 2408.15495).
+    """
+    base = model.require_bound() and model.base.require_bound()
+    if model.dimension > _LARGEST:
+        raise InputError(
+            f"the forecast needs the Hessian across the mirror; {base.name} has {model.dimension} "
+            f"parameters and the limit is {_LARGEST}: bind smaller sizes"
+        )
+    closed, _ = trace(lambda p, z, c: base.evaluate(p, z, c), *base.structure())
+    if kink := _kink(closed.jaxpr):
+        raise InputError(
+            f"{base.name} is pieced together ({kink}); the forecast needs four derivatives: "
+            "simulate instead, or take a smooth activation"
+        )
+    with jax.enable_x64(True):
+        return _forecast(model, reflection, state, key, samples, steps, learning_rate)
+
+
+def _forecast(
+    model: RemovedModel,
+    reflection: Reflection,
+    state: Any,
+    key: Any,
+    samples: int,
+    steps: int,
+    learning_rate: float,
+) -> Forecast:
+    base = model.base
+    key = jax.random.key(key) if isinstance(key, int) else key
+    pool_key, start_key = jax.random.split(key)
+    pool = base.sample(pool_key, (samples,), jnp.float64)
+    structure, _, _ = base.structure(np.float64)
+    template = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), structure)
+    if state is None:
+        flat, unravel = ravel_pytree(template)
+        state = unravel(jax.random.normal(start_key, flat.shape) / 2)
+    start, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), state))
+    model.check_params(state)
+    project = lambda v: ravel_pytree(reflection.project(unravel(v)))[0]
+    center = jnp.zeros_like(start)
+    if reflection.center is not None:
+        center = project(ravel_pytree(reflection.center)[0])
+    bias = ravel_pytree(jax.tree.map(jnp.asarray, model.bias))[0]
+    weights = jnp.ones_like(bias)
+    if model.diagonal is not None:
+        weights = ravel_pytree(jax.tree.map(jnp.asarray, model.diagonal))[0]
+    gamma = model.weight_decay
+
+    def loss(w: Any) -> Any:
+        return jnp.mean(jax.vmap(lambda z: base.evaluate(unravel(w), z))(pool))
+
+    def pulled(w: Any) -> Any:
+        return loss(w) + gamma * jnp.sum(weights * (w - bias) ** 2)
+
+    def inside(v: Any) -> Any:
+        return v - project(v)
+
+    def step(w: Any, _: Any) -> tuple[Any, None]:
+        return w - learning_rate * inside(jax.grad(pulled)(w)), None
+
+    at = center + inside(start)
+    at = jax.jit(lambda w: jax.lax.scan(step, w, None, length=steps)[0])(at)
+    if not bool(jnp.all(jnp.isfinite(at))):
+        raise InputError(
+            f"gradient descent inside the mirror diverged at learning_rate = {learning_rate:g}; "
+            "give a smaller one"
+        )
+    mirror = jax.vmap(project)(jnp.eye(at.size)).T
+    direction, curvature = _softest(loss, at, mirror)
+    # D weighs the decay of this direction: gamma and b are those of the weighted term.
+    weight = float(direction @ (weights * direction))
+    along = float(direction @ (weights * (bias - at))) / weight
+    direction = direction * (1.0 if along >= 0 else -1.0)
+    quartic = _quartic(loss, pulled, at, direction, mirror)
+    fork = Pitchfork(curvature, quartic, gamma * weight, abs(along)) if quartic > 0 else None
+    growth = -(curvature + 2 * gamma * weight)
+    rest = float(jnp.linalg.norm(inside(jax.grad(pulled)(at))))
+    return Forecast(unravel(at), unravel(direction), curvature, quartic, fork, growth, rest)
+
+
+def _softest(loss: Callable[..., Any], at: Any, mirror: Any) -> tuple[Any, float]:
+    """Return the direction across the mirror with the least curvature, and that curvature."""
+    values, vectors = np.linalg.eigh(np.asarray(mirror))
+    across = jnp.asarray(vectors[:, values > 0.5])
+    hessian = jax.jit(jax.hessian(loss))(at)
+    curvatures, directions = jnp.linalg.eigh(across.T @ hessian @ across)
+    return across @ directions[:, 0], float(curvatures[0])
+
+
+def _quartic(
+    loss: Callable[..., Any], pulled: Callable[..., Any], at: Any, direction: Any, mirror: Any
+) -> float:
+    """Return beta: a sixth of the fourth derivative, less what the other directions give way."""
+
+    def along(f: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda w: jax.jvp(f, (w,), (direction,))[1]
+
+    second = along(along(loss))
+    fourth = float(along(along(second))(at))
+    values, vectors = np.linalg.eigh(np.asarray(mirror))
+    inside = jnp.asarray(vectors[:, values <= 0.5])
+    if not inside.shape[1]:
+        return fourth / 6
+    coupling = inside.T @ jax.grad(second)(at)
+    stiffness = inside.T @ jax.hessian(pulled)(at) @ inside
+    given = float(coupling @ jnp.linalg.solve(stiffness, coupling))
+    return fourth / 6 - given / 2
+
+
+def _kink(jaxpr: Jaxpr) -> str | None:
+    """Return a primitive that makes a loss only piecewise smooth."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in _KINKS:
+            return equation.primitive.name
+        for value in equation.params.values():
+            for inner in value if isinstance(value, (tuple, list)) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if isinstance(inner, Jaxpr) and (found := _kink(inner)):
+                    return found
+    return None
