@@ -1,8 +1,10 @@
-"""The command `symtheory syre`: remove the symmetries of a loss, certify it, forecast the escape."""
+"""The command `symtheory syre`: remove symmetries, certify that they are gone, forecast."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -67,14 +69,18 @@ def register(
                 raise InputError(f"--{name} takes a positive number, got {number:g}")
         sized, bound = models_of(model, size, value)
         options: dict[str, Any] = {"weight_decay": weight_decay, "sigma0": sigma0, "key": seed}
-        removed = syre.remove_symmetries(sized, sigma_d=sigma_d, **options)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            removed = syre.remove_symmetries(sized, sigma_d=sigma_d, **options)
+            full = syre.remove_symmetries(bound, sigma_d=sigma_d, **options)
+        for text in dict.fromkeys(str(item.message) for item in caught):
+            print(f"symtheory: {text}", file=sys.stderr)
         with progress(quiet=as_json) as report:
             report("find reflections", 0, 0)
             found = symmetry.reflections(sized, seconds=budget, seed=seed)
             report("certify", 0, 0)
             verdict = syre.certify(removed, of=found, delta=delta, seconds=budget, seed=seed)
             report("forecast", 0, 0)
-            full = syre.remove_symmetries(bound, sigma_d=sigma_d, **options)
             forecasts = [_forecast(full, item, learning_rate, seed) for item in found]
         data = {
             "model": model,

@@ -89,7 +89,7 @@ def certify(
             removals.append(removal)
     claim = f"{model.name} has none of the reflections of {base.name}"
     if not known:
-        how = "no reflection was found" if of is None else "no reflection was given"
+        how = "no reflection was found or given"
         return Verdict(Status.NOT_APPLICABLE, claim, how=how, reference=_REFERENCE)
     numbers = _numbers(model, removals, delta)
     return conjunction(
