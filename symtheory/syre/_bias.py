@@ -89,7 +89,8 @@ def draw_bias(key: Any, params: Any, sigma0: Sigma = None, *, in_axis: int = -1)
         check_real(name, value)
         sigma = sigma_of(sigma0, name, tuple(value.shape), in_axis)
         normal = jax.random.normal(leaf_key(key, name), value.shape, jnp.float32)
-        step = jnp.exp2(jnp.floor(jnp.log2(jnp.float32(sigma))) - _BITS)
+        exponent = jnp.floor(jnp.log2(jnp.float32(sigma))).astype(jnp.int32) - _BITS
+        step = jnp.ldexp(jnp.float32(1), exponent)  # exp2 would not be exact
         return (jnp.round(normal * jnp.float32(sigma) / step) * step).astype(value.dtype)
 
     return jax.tree_util.tree_map_with_path(leaf, params)
