@@ -171,30 +171,26 @@ def _forecast(
             f"gradient descent inside the mirror diverged at learning_rate = {learning_rate:g}; "
             "give a smaller one"
         )
-    mirror = jax.vmap(project)(jnp.eye(at.size)).T
-    direction, curvature = _softest(loss, at, mirror)
+    mirror = jax.jit(jax.vmap(project))(jnp.eye(at.size)).T
+    hessian = jax.jit(jax.hessian(loss))(at)
+    values, vectors = np.linalg.eigh(np.asarray(mirror))
+    across, within = (jnp.asarray(vectors[:, side]) for side in (values > 0.5, values <= 0.5))
+    curvatures, directions = jnp.linalg.eigh(across.T @ hessian @ across)
+    direction, curvature = across @ directions[:, 0], float(curvatures[0])
     # D weighs the decay of this direction: gamma and b are those of the weighted term.
     weight = float(direction @ (weights * direction))
     along = float(direction @ (weights * (bias - at))) / weight
     direction = direction * (1.0 if along >= 0 else -1.0)
-    quartic = _quartic(loss, pulled, at, direction, mirror)
+    stiffness = within.T @ (hessian + 2 * gamma * jnp.diag(weights)) @ within
+    quartic = _quartic(loss, at, direction, within, stiffness)
     fork = Pitchfork(curvature, quartic, gamma * weight, abs(along)) if quartic > 0 else None
     growth = -(curvature + 2 * gamma * weight)
-    rest = float(jnp.linalg.norm(inside(jax.grad(pulled)(at))))
+    rest = float(jax.jit(lambda w: jnp.linalg.norm(inside(jax.grad(pulled)(w))))(at))
     return Forecast(unravel(at), unravel(direction), curvature, quartic, fork, growth, rest)
 
 
-def _softest(loss: Callable[..., Any], at: Any, mirror: Any) -> tuple[Any, float]:
-    """Return the direction across the mirror with the least curvature, and that curvature."""
-    values, vectors = np.linalg.eigh(np.asarray(mirror))
-    across = jnp.asarray(vectors[:, values > 0.5])
-    hessian = jax.jit(jax.hessian(loss))(at)
-    curvatures, directions = jnp.linalg.eigh(across.T @ hessian @ across)
-    return across @ directions[:, 0], float(curvatures[0])
-
-
 def _quartic(
-    loss: Callable[..., Any], pulled: Callable[..., Any], at: Any, direction: Any, mirror: Any
+    loss: Callable[..., Any], at: Any, direction: Any, within: Any, stiffness: Any
 ) -> float:
     """Return beta: a sixth of the fourth derivative, less what the other directions give way."""
 
@@ -202,15 +198,11 @@ def _quartic(
         return lambda w: jax.jvp(f, (w,), (direction,))[1]
 
     second = along(along(loss))
-    fourth = float(along(along(second))(at))
-    values, vectors = np.linalg.eigh(np.asarray(mirror))
-    inside = jnp.asarray(vectors[:, values <= 0.5])
-    if not inside.shape[1]:
-        return fourth / 6
-    coupling = inside.T @ jax.grad(second)(at)
-    stiffness = inside.T @ jax.hessian(pulled)(at) @ inside
-    given = float(coupling @ jnp.linalg.solve(stiffness, coupling))
-    return fourth / 6 - given / 2
+    fourth, slope = jax.jit(lambda w: (along(along(second))(w), jax.grad(second)(w)))(at)
+    if not within.shape[1]:
+        return float(fourth) / 6
+    coupling = within.T @ slope
+    return float(fourth) / 6 - float(coupling @ jnp.linalg.solve(stiffness, coupling)) / 2
 
 
 def _kink(jaxpr: Jaxpr) -> str | None:

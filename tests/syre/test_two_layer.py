@@ -27,10 +27,11 @@ def test_table(kind, capsys):
                 f"  {name:22s} loss {mean:.5f} +- {error:.5f}   apart: median "
                 f"{np.median(apart):.2e}, smallest {apart.min():.2e}, largest {apart.max():.2e}"
             )
-    # The three that respect the symmetry stay on the mirror to machine precision, for 10^4 steps.
+    # What respects the symmetry stays on the mirror to machine precision, for 10^4 steps.
     for name in ("none", "plain decay", "decay to init"):
         assert rows[name][0].max() < 1e-12, name
-    assert rows["syre"][0].min() > 1e-2
+    # A direction that the decay holds stays at a distance of the order of the bias.
+    assert rows["syre"][0].min() > 1e-3 and np.median(rows["syre"][0]) > 0.1
     # Losses differ by orders of magnitude between seeds: paired, on the scale of their logarithm.
     plain, syre = rows["plain decay"][1], rows["syre"][1]
     mean, error = interval(np.log(plain / syre))
