@@ -10,6 +10,7 @@ COMMANDS = (
     "discover",
     "derive",
     "simulate",
+    "syre",
     "check",
     "cite",
 )

@@ -80,7 +80,8 @@ def certify(
             f"{getattr(model, 'name', '')!r}; call st.remove_symmetries(model, ...) first"
         )
     base = model.base
-    known = list(reflections(base, seconds=seconds, seed=seed) if of is None else of)
+    known = reflections(base, seconds=seconds, seed=seed) if of is None else of
+    unfinished = getattr(known, "unfinished", "")
     removals, parts = [], []
     for item in known:
         removal, part = _certified(model, item, delta, seconds, seed)
@@ -89,8 +90,11 @@ def certify(
             removals.append(removal)
     claim = f"{model.name} has none of the reflections of {base.name}"
     if not known:
-        how = "no reflection was found or given"
-        return Verdict(Status.NOT_APPLICABLE, claim, how=how, reference=_REFERENCE)
+        status = Status.INCONCLUSIVE if unfinished else Status.NOT_APPLICABLE
+        how = unfinished or "no reflection was found or given"
+        return Verdict(status, claim, how=how, reference=_REFERENCE)
+    if unfinished:
+        parts.append(Verdict(Status.INCONCLUSIVE, "all reflections were searched", how=unfinished))
     numbers = _numbers(model, removals, delta)
     return conjunction(
         claim,

@@ -302,6 +302,4 @@ class _Search:
         verdict = self._verdict(name, verdict.status, verdict.how)
         found = self._reflection(group, matrix, name)
         leaves, axes = self._leaves(group), tuple(group)
-        self.found.append(
-            FoundReflections(name, kind, rank, count, leaves, found, verdict, axes, matrix)
-        )
+        self.found.append(FoundReflections(name, kind, rank, count, leaves, found, verdict, axes))

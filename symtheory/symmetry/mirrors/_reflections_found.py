@@ -25,7 +25,6 @@ class FoundReflections:
         reflection: One of them.
         verdict: Whether they are proved.
         axes: The axes that index the units, as (leaf number, axis); none for an exchange.
-        matrix: How `reflection` maps the units; none for an exchange.
     """
 
     name: str
@@ -36,7 +35,6 @@ class FoundReflections:
     reflection: Reflection
     verdict: Verdict
     axes: tuple[tuple[int, int], ...] = ()
-    matrix: np.ndarray | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the family as JSON-ready data."""
