@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
-
 from symtheory.errors import InputError, SymtheoryError
-from symtheory.exact import rational
 from symtheory.model import Model
-from symtheory.readings import Deadline
 from symtheory.symmetry import FoundReflections, Reflection, reflections, verify
 from symtheory.syre._bounds import strength_bound
-from symtheory.syre._exact import (
-    center_of,
-    combine,
-    project,
-    random_data,
-    random_tree,
-    vanishes,
-)
+from symtheory.syre._gradient import symmetric_gradient
 from symtheory.syre._model import RemovedModel
 from symtheory.syre._removal import Removal, removal_of_family, removal_of_one
-from symtheory.syre._units import exact_tree
 from symtheory.verdict import Status, Verdict, conjunction
 
 _REFERENCE = "arXiv 2408.15495; R1, R4-R8"
-_LARGEST_GRADIENT = 400
 
 
 def certify(
@@ -146,61 +132,6 @@ def _as_it_stands(
     turned = {Status.REFUTED: Status.PROVED, Status.PROVED: Status.REFUTED}
     status = turned.get(found.status, Status.INCONCLUSIVE)
     return Verdict(status, claim, how=found.how, witness=found.witness, reference=_REFERENCE)
-
-
-def symmetric_gradient(
-    model: RemovedModel, reflection: Reflection, *, seconds: float | None = 60.0, seed: int = 0
-) -> Verdict:
-    """Check P grad l_r = 2 gamma P D (theta' + s - theta_0) at a random symmetric state, exactly.
-
-    Without D this is 2 gamma (theta' - P theta_0), whatever s in the complement of range P.
-
-    Args:
-        model: What `remove_symmetries` returned.
-        reflection: A reflection of the original loss.
-        seconds: Time limit.
-        seed: Seed of the random state and sample.
-
-    Source: arXiv 2408.15495; the identity behind R6.
-    """
-    base, rng = model.base, random.Random(seed)
-    claim = "at the symmetric states P grad l_r = 2 gamma (theta' - P theta_0)"
-    if base.dimension > _LARGEST_GRADIENT:
-        how = f"not evaluated: more than {_LARGEST_GRADIENT} parameters"
-        return Verdict(Status.NOT_APPLICABLE, claim, how=how)
-    bias, gamma = exact_tree(model.bias), rational(model.weight_decay)
-    center = project(base, reflection, center_of(base, reflection))
-    point = random_tree(base, rng)
-    aside = combine(lambda x, y: x - y, point, project(base, reflection, point))
-    state = combine(lambda c, s: c + s, center, aside)
-    pull = combine(lambda w, b: 2 * gamma * (w - b), state, bias)
-    if model.diagonal is not None:
-        pull = combine(lambda d, x: d * x, exact_tree(model.diagonal), pull)
-        claim = "at the symmetric states P grad l_r = 2 gamma P D (theta' + s - theta_0)"
-    target = project(base, reflection, pull)
-    theta = combine(lambda w, b: w - b, state, bias)
-    sample, constants = random_data(base, rng)
-    arguments = [theta, sample, constants, target]
-    structures = [*model.structure(), model.structure()[0]]
-    gap = gradient_gap(model, reflection)
-    zero, how = vanishes(gap, structures, arguments, Deadline(seconds))
-    return Verdict(
-        Status.PROVED if zero else Status.REFUTED,
-        claim,
-        how=f"the difference at a random rational symmetric state and sample is {how}",
-        residual=0 if zero else None,
-        reference=_REFERENCE,
-    )
-
-
-def gradient_gap(model: RemovedModel, reflection: Reflection) -> Callable[..., Any]:
-    """Return (params, sample, constants, target) -> P grad l_r - target, a function to be read."""
-
-    def gap(params: Any, sample: Any, constants: Any, target: Any) -> Any:
-        slope = jax.grad(lambda p: model.evaluate(p, sample, constants))(params)
-        return jax.tree.map(lambda g, t: g - t, reflection.project(slope), target)
-
-    return gap
 
 
 def _numbers(model: RemovedModel, removals: list[Removal], delta: float) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,24 +21,11 @@ from symtheory.syre._bias import (
     draw_bias,
     draw_diagonal,
 )
+from symtheory.syre._state import DecayTowardsState, check_same
 
 Scalar = Any
 Schedule = Callable[[Any], Any]
 Mask = Any
-
-
-class DecayTowardsState(NamedTuple):
-    """The state of `decay_towards`, a plain pytree.
-
-    Attributes:
-        count: Updates so far, for schedules.
-        center: theta_0, like the parameters.
-        diagonal: D, like the parameters, or None for the identity.
-    """
-
-    count: Any
-    center: Any
-    diagonal: Any
 
 
 def decay_towards(
@@ -67,6 +54,9 @@ def decay_towards(
       `chain(optax.adam(1e-3), decay_towards(..., learning_rate=1e-3))`: the decay is decoupled, as
       in AdamW. Under plain SGD all three agree; under Adam or momentum they differ.
 
+    The bias is part of the state: donate the state to the compiled step (`donate_argnums`), or it
+    is copied in every step.
+
     Args:
         weight_decay: gamma, a number or a schedule of the step. The term is gamma |theta|^2, so
             optax's `add_decayed_weights(wd)` corresponds to gamma = wd/2.
@@ -88,6 +78,7 @@ def decay_towards(
 
     Source: arXiv 2408.15495, the algorithm; section 10 of the theory for the equivalence.
 
+    >>> from symtheory.syre import center_of
     >>> params = {"w": jnp.ones(3)}
     >>> optimizer = optax.chain(decay_towards(0.1, key=0, sigma0=0.5), optax.sgd(0.1))
     >>> state = optimizer.init(params)
@@ -121,7 +112,7 @@ def decay_towards(
             weights = draw_diagonal(key, params, sigma_d)
         for tree, name in ((place, "center"), (weights, "diagonal")):
             if tree is not None:
-                _check_same(tree, params, f"{name} was given as")
+                check_same(tree, params, f"{name} was given as")
         as_arrays = lambda tree: jax.tree.map(
             lambda leaf, p: jnp.asarray(leaf, p.dtype), tree, params
         )
@@ -134,7 +125,7 @@ def decay_towards(
             raise InputError(
                 "decay_towards needs the current parameters: call update(updates, state, params)"
             )
-        _check_same(state.center, params, "init was called with")
+        check_same(state.center, params, "init was called with")
         after = state._replace(count=optax.safe_increment(state.count))
         # A constant 0 is skipped, as in optax: the updates stay as they are, bit by bit.
         if not callable(weight_decay) and is_zero(weight_decay):
@@ -168,56 +159,6 @@ def weights_only(params: Any) -> Any:
     return jax.tree.map(lambda leaf: np.ndim(leaf) > 1, params)
 
 
-def center_of(state: Any) -> Any:
-    """Return theta_0 from the state of an optimizer with `decay_towards` somewhere in its chain.
-
-    Leaves that a mask leaves out are `optax.MaskedNode`s.
-
-    Raises:
-        InputError: There is no such state.
-    """
-    return _find(state).center
-
-
-def diagonal_of(state: Any) -> Any:
-    """Return D from the state of an optimizer with `decay_towards` in its chain, or None.
-
-    Raises:
-        InputError: There is no such state.
-    """
-    return _find(state).diagonal
-
-
-def _find(state: Any) -> DecayTowardsState:
-    is_ours = lambda node: isinstance(node, DecayTowardsState)
-    found = [node for node in jax.tree.leaves(state, is_leaf=is_ours) if is_ours(node)]
-    if len(found) != 1:
-        raise InputError(
-            f"the optimizer state holds {len(found)} states of decay_towards; one is needed"
-        )
-    return found[0]
-
-
 def is_zero(value: Any) -> bool:
     """Tell whether a number is known to be 0 (a traced one never is)."""
     return not isinstance(value, Tracer) and float(value) == 0.0
-
-
-def _check_same(tree: Any, params: Any, whose: str) -> None:
-    """Compare structure and shapes, which are known also while tracing.
-
-    Raises:
-        InputError: Naming what differs.
-    """
-    was, now = jax.tree.structure(tree), jax.tree.structure(params)
-    if was != now:
-        raise InputError(
-            f"the parameters have the structure {now}, but {whose} {was}; call init again"
-        )
-    pairs = zip(jax.tree_util.tree_flatten_with_path(params)[0], jax.tree.leaves(tree), strict=True)
-    for (path, leaf), other in pairs:
-        if np.shape(leaf) != np.shape(other):
-            raise InputError(
-                f"the parameter {dotted(path)!r} has the shape {np.shape(leaf)}, but {whose} "
-                f"{np.shape(other)}; call init again"
-            )

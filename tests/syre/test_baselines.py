@@ -68,7 +68,7 @@ def test_syre_is_decay_towards():
         updates, state = optimizer.update(jax.grad(loss)(params, X), state, params)
         params = optax.apply_updates(params, updates)
     gap = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), trained, params)
-    assert max(jax.tree.leaves(gap)) < 1e-12
+    assert max(jax.tree.leaves(gap)) < 1e-9
 
 
 def test_w_fix_freezes_some_entries_of_every_row():

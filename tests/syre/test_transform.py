@@ -52,11 +52,12 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("inner", OPTIMIZERS.values(), ids=OPTIMIZERS)
-@pytest.mark.parametrize("sigma_d", [None, 0.1])
+@pytest.mark.parametrize(
+    ("inner", "sigma_d"), [*((name, None) for name in OPTIMIZERS), ("adam", 0.1)]
+)
 def test_both_paths_agree_to_rounding(inner, sigma_d):
     """w under decay_towards before the optimizer, theta under l_r: w = theta + theta_0."""
-    gamma = 0.05
+    gamma, inner = 0.05, OPTIMIZERS[inner]
     optimizer = optax.chain(syre.decay_towards(gamma, key=3, sigma0=0.3, sigma_d=sigma_d), inner)
     state = optimizer.init(PARAMS)
     center, diagonal = syre.center_of(state), syre.diagonal_of(state)
@@ -147,14 +148,14 @@ def test_nothing_changes_without_decay():
 
 
 def test_schedule():
-    schedule = optax.piecewise_constant_schedule(0.5, {2: 0.0})
+    schedule = lambda count: jnp.where(count < 2, 0.5, 0.0)
     towards = syre.decay_towards(schedule, center={"w": jnp.zeros(2)})
     params, zero = {"w": jnp.ones(2)}, {"w": jnp.zeros(2)}
     state, seen = towards.init(params), []
     for _ in range(4):
         updates, state = towards.update(zero, state, params)
         seen.append(float(updates["w"][0]))
-    assert seen == [1.0, 1.0, 0.0, 0.0] or seen == [1.0, 1.0, 1.0, 0.0]
+    assert seen == [1.0, 1.0, 0.0, 0.0]
 
 
 def test_vmap_over_keys():

@@ -1,0 +1,75 @@
+"""The gradient of l_r at the symmetric states of a reflection, in exact arithmetic."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from symtheory.exact import rational
+from symtheory.readings import Deadline
+from symtheory.symmetry import Reflection
+from symtheory.syre._exact import center_of, combine, project, random_data, random_tree, vanishes
+from symtheory.syre._model import RemovedModel
+from symtheory.syre._units import exact_tree
+from symtheory.verdict import Status, Verdict
+
+_REFERENCE = "arXiv 2408.15495; the identity behind R6"
+_LARGEST_GRADIENT = 400
+
+
+def symmetric_gradient(
+    model: RemovedModel, reflection: Reflection, *, seconds: float | None = 60.0, seed: int = 0
+) -> Verdict:
+    """Check P grad l_r = 2 gamma P D (theta' + s - theta_0) at a random symmetric state, exactly.
+
+    Without D this is 2 gamma (theta' - P theta_0), whatever s in the complement of range P.
+
+    Args:
+        model: What `remove_symmetries` returned.
+        reflection: A reflection of the original loss.
+        seconds: Time limit.
+        seed: Seed of the random state and sample.
+
+    Source: arXiv 2408.15495; the identity behind R6.
+    """
+    base, rng = model.base, random.Random(seed)
+    claim = "at the symmetric states P grad l_r = 2 gamma (theta' - P theta_0)"
+    if base.dimension > _LARGEST_GRADIENT:
+        how = f"not evaluated: more than {_LARGEST_GRADIENT} parameters"
+        return Verdict(Status.NOT_APPLICABLE, claim, how=how)
+    bias, gamma = exact_tree(model.bias), rational(model.weight_decay)
+    center = project(base, reflection, center_of(base, reflection))
+    point = random_tree(base, rng)
+    aside = combine(lambda x, y: x - y, point, project(base, reflection, point))
+    state = combine(lambda c, s: c + s, center, aside)
+    pull = combine(lambda w, b: 2 * gamma * (w - b), state, bias)
+    if model.diagonal is not None:
+        pull = combine(lambda d, x: d * x, exact_tree(model.diagonal), pull)
+        claim = "at the symmetric states P grad l_r = 2 gamma P D (theta' + s - theta_0)"
+    target = project(base, reflection, pull)
+    theta = combine(lambda w, b: w - b, state, bias)
+    sample, constants = random_data(base, rng)
+    arguments = [theta, sample, constants, target]
+    structures = [*model.structure(), model.structure()[0]]
+    gap = gradient_gap(model, reflection)
+    zero, how = vanishes(gap, structures, arguments, Deadline(seconds))
+    return Verdict(
+        Status.PROVED if zero else Status.REFUTED,
+        claim,
+        how=f"the difference at a random rational symmetric state and sample is {how}",
+        residual=0 if zero else None,
+        reference=_REFERENCE,
+    )
+
+
+def gradient_gap(model: RemovedModel, reflection: Reflection) -> Callable[..., Any]:
+    """Return (params, sample, constants, target) -> P grad l_r - target, a function to be read."""
+
+    def gap(params: Any, sample: Any, constants: Any, target: Any) -> Any:
+        slope = jax.grad(lambda p: model.evaluate(p, sample, constants))(params)
+        return jax.tree.map(lambda g, t: g - t, reflection.project(slope), target)
+
+    return gap
