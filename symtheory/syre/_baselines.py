@@ -17,7 +17,7 @@ from symtheory.syre._transform import decay_towards
 class Untouched:
     """No removal and no decay.
 
-    >>> prepared = Untouched().prepare(lambda w: w**2, jnp.ones(()), key=0)
+    >>> prepared = Untouched().prepare(lambda w: w**2, 1.0, key=0)
     >>> float(prepared.loss(prepared.params))
     1.0
     """

@@ -45,8 +45,8 @@ def test_table(kind, capsys):
 
 
 def test_twins_stay_together_without_and_part_with_syre():
-    """The same at 500 steps."""
+    """The same at 200 steps."""
     named = methods(1e-2)
-    plain, _, _ = train(named["plain decay"], "duplicated", 3, steps=500)
-    free, _, _ = train(named["syre"], "duplicated", 3, steps=500)
+    plain, _, _ = train(named["plain decay"], "duplicated", 2, steps=200)
+    free, _, _ = train(named["syre"], "duplicated", 2, steps=200)
     assert plain.max() < 1e-13 < 1e-6 < free.min()
