@@ -28,8 +28,7 @@ def strength_bound(weight_decay: float, sigma0: float, delta: float, count: floa
     >>> round(strength_bound(0.1, 1.0, 0.1, 10), 6)
     0.002507
     """
-    if not 0 < delta < 1:
-        raise InputError(f"delta is {delta!r}; it is a probability: give a number between 0 and 1")
+    check_delta(delta)
     if not (sigma0 > 0 and count > 0 and weight_decay >= 0):
         raise InputError(
             f"the bound needs sigma0 > 0, N > 0 and gamma >= 0, got {sigma0!r}, {count!r}, "
@@ -52,3 +51,13 @@ def expected_square(weight_decay: float, sigma0: float, rank: int) -> float:
     12.0
     """
     return 4 * weight_decay**2 * sigma0**2 * rank
+
+
+def check_delta(delta: float) -> None:
+    """Check a probability of failure.
+
+    Raises:
+        InputError: delta is not in (0, 1).
+    """
+    if not 0 < delta < 1:
+        raise InputError(f"delta is {delta!r}; it is a probability: give a number between 0 and 1")

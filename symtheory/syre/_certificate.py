@@ -8,7 +8,7 @@ from typing import Any
 from symtheory.errors import InputError, SymtheoryError
 from symtheory.model import Model
 from symtheory.symmetry import FoundReflections, Reflection, reflections, verify
-from symtheory.syre._bounds import strength_bound
+from symtheory.syre._bounds import check_delta, strength_bound
 from symtheory.syre._gradient import symmetric_gradient
 from symtheory.syre._model import RemovedModel
 from symtheory.syre._removal import Removal, removal_of_family, removal_of_one
@@ -48,7 +48,7 @@ def certify(
         With no reflection found the status is `not_applicable`.
 
     Raises:
-        InputError: The model does not come from `remove_symmetries`.
+        InputError: The model does not come from `remove_symmetries`, or delta is no probability.
 
     Source: arXiv 2408.15495; sections 9 and 10 of the theory.
 
@@ -65,6 +65,7 @@ def certify(
             f"certify takes the model that remove_symmetries returned, got {type(model).__name__} "
             f"{getattr(model, 'name', '')!r}; call st.remove_symmetries(model, ...) first"
         )
+    check_delta(delta)
     base = model.base
     known = reflections(base, seconds=seconds, seed=seed) if of is None else of
     unfinished = getattr(known, "unfinished", "")

@@ -83,7 +83,7 @@ def removal_of_family(model: RemovedModel, found: FoundReflections, delta: float
     pairs = zip(units.members(found.kind), pulled.members(found.kind), strict=True)
     for (which, length), (_, pull) in pairs:
         count += 1
-        if weights and len({same[i] for i in which}) > 1:
+        if gamma and weights and len({same[i] for i in which}) > 1:
             everywhere = False  # P and D do not commute: removed, at a strength that varies
             continue
         if gamma == 0 or length == 0:

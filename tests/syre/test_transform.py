@@ -1,6 +1,8 @@
 """The optax transformation: conventions, reproducibility, and the two training paths."""
 
 import pickle
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -200,6 +202,31 @@ def test_bias_is_the_same_in_both_precisions_and_beside_other_leaves():
     single = syre.draw_bias(5, {"W": jnp.zeros((4, 3), jnp.float32)}, 0.1)
     double = syre.draw_bias(5, {"W": jnp.zeros((4, 3), jnp.float64), "v": jnp.zeros(2)}, 0.1)
     np.testing.assert_array_equal(np.asarray(single["W"], float), np.asarray(double["W"]))
+
+
+def test_hyperparameters_of_optax():
+    """optax.inject_hyperparams: gamma in the state, to be changed while training."""
+    injected = optax.inject_hyperparams(syre.decay_towards, static_args=("key", "in_axis"))
+    towards = injected(weight_decay=0.1, key=0)
+    plain = syre.decay_towards(0.3, key=0)
+    state = towards.init(PARAMS)
+    state.hyperparams["weight_decay"] = jnp.asarray(0.3)
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    got, _ = jax.jit(towards.update)(zero, state, PARAMS)
+    want, _ = plain.update(zero, plain.init(PARAMS), PARAMS)
+    assert far(got, want) < 1e-15
+
+
+def test_torch_is_imported_only_when_asked_for():
+    code = (
+        "import sys, symtheory, symtheory.syre as s; s.decay_towards\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.modules['torch'] = None\n"
+        "try:\n    import symtheory.syre.pytorch\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'symtheory[torch]'" in done.stdout
 
 
 # --- bad input ---------------------------------------------------------------------------------
