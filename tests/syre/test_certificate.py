@@ -240,7 +240,7 @@ def test_the_bias_is_read_exactly_as_it_is():
 def test_thousands_of_parameters():
     model = removed(net([20, 60, 40, 5], jax.nn.relu, bias=True), key=0)
     verdict = st.certify(model)
-    assert str(verdict.status) in ("proved", "inconclusive")
+    assert str(verdict.status) == "proved"
     assert verdict.measured["reflections"] == 60 * 59 // 2 + 40 * 39 // 2
     assert verdict.measured["kept"] == 0
 
