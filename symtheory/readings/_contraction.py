@@ -66,7 +66,10 @@ def _component(part: Component, arrays: Mapping[Tensor, Any], axes: int, xp: Any
     free = [i for i in labels if i >= 0]
     if len(part) == 1 and not free and not part[0][1]:
         return operands[0][()]
-    out = xp.einsum(*operands, [place[i] for i in free], optimize=xp is not np or "greedy")
+    # Without the type NumPy makes an int64 of a product of exact numbers along axes of length one.
+    exact = {"dtype": object} if operands[0].dtype == object else {}
+    optimize = xp is not np or "greedy"
+    out = xp.einsum(*operands, [place[i] for i in free], optimize=optimize, **exact)
     where = tuple(slice(None) if axis in free else None for axis in range(axes))
     return out[where] if free else out
 

@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 from jax import export
+from jax.extend.core import ClosedJaxpr
 
 from symtheory import shapes
 from symtheory.errors import UnreadableError
 from symtheory.exact import rational
+from symtheory.readings._at_sizes import differing_sizes
 from symtheory.readings._casts import is_rounding_cast
 from symtheory.readings._indexed import Indexed, einsum
 from symtheory.readings._interpreter import Rule, read, trace, unreadable
@@ -39,13 +41,19 @@ class Indices:
 
     Args:
         names: The size each symbolic dimension of the trace stands for, by its text.
+        differentiated: Whether the value will be differentiated: then it must not bring a
+            derivative of its own, which is what training would use.
     """
 
     name = "indices"
 
-    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, names: Mapping[str, str] | None = None, differentiated: bool = False
+    ) -> None:
         self._names = dict(names or {})
         self._rules = _table(self)
+        if differentiated:
+            self._rules |= {name: self._own_derivative(name) for name in _OWN_DERIVATIVES}
 
     @property
     def rules(self) -> Mapping[str, Rule]:
@@ -73,6 +81,15 @@ class Indices:
         """Refuse to collect entries."""
         raise unreadable(self.name, "scan", "it collects entries one by one")
 
+    def _own_derivative(self, name: str) -> Rule:
+        def refused(*arguments: Any, **params: Any) -> NoReturn:
+            body = params.get("call_jaxpr", params.get("fun_jaxpr"))
+            if isinstance(body, ClosedJaxpr):
+                read(body, self, arguments)  # names what it cannot read anyway
+            raise unreadable(self.name, name, "it brings a derivative of its own")
+
+        return refused
+
     def number(self, text: str) -> Indexed:
         """Return a size, or a power of one, as a number."""
         base, _, power = text.partition("^")
@@ -96,7 +113,11 @@ class Indices:
 
 
 def read_indexed(
-    function: Callable[..., Any], structures: Sequence[Any], inputs: Sequence[Any]
+    function: Callable[..., Any],
+    structures: Sequence[Any],
+    inputs: Sequence[Any],
+    *,
+    differentiated: bool = False,
 ) -> Any:
     """Trace a JAX function at symbolic sizes and evaluate it over the index domain.
 
@@ -104,12 +125,14 @@ def read_indexed(
         function: A JAX function.
         structures: Its arguments as pytrees of shapes, whose sizes are integers or names.
         inputs: Its arguments as pytrees of the same structure, with `Indexed` leaves.
+        differentiated: Refuse functions with derivative rules of their own.
 
     Returns:
         The output as a pytree with `Indexed` leaves.
 
     Raises:
-        UnreadableError: A primitive has no rule; the message names it.
+        UnreadableError: A primitive has no rule; the message names it. Or the function is not the
+            same at all sizes.
     """
     names: list[str] = []
     for node in structures:
@@ -126,10 +149,17 @@ def read_indexed(
     wide = [shapes.map_tree(lambda shape: struct(shapes.as_shape(shape)), n) for n in structures]
     closed, tree = trace(function, *wide)
     flat = [leaf for node in inputs for leaf in jax.tree.leaves(node)]
-    outputs = read(closed, Indices(short), flat)
+    outputs = read(closed, Indices(short, differentiated), flat)
     for value in outputs:
         if not isinstance(value, Indexed):
             raise UnreadableError("the function does not return a polynomial in its arguments")
+    different = differing_sizes(function, structures, flat, outputs, names)
+    if different is not None:
+        shown = ", ".join(f"{name} = {size}" for name, size in different.items())
+        raise UnreadableError(
+            f"the function is another one at the sizes {shown} than at sizes that are names: it "
+            "asks for its sizes, say n == 1; bind them, or write it without the question"
+        )
     return jax.tree.unflatten(tree, outputs)
 
 
@@ -140,7 +170,10 @@ def _table(domain: Indices) -> dict[str, Rule]:
     def broadcast(x: Any, *_: Any, shape: Any, broadcast_dimensions: Any, **__: Any) -> Any:
         sizes = shaped(shape)
         if isinstance(x, Positions):
-            return Positions(broadcast_dimensions[x.axis], sizes)
+            axis = broadcast_dimensions[x.axis]
+            if sizes[axis] != x.sizes[x.axis]:
+                raise unreadable(domain.name, "broadcast_in_dim", "of positions along one entry")
+            return Positions(axis, sizes)
         names: list[Any] = list(broadcast_dimensions)
         for axis, size in enumerate(x.sizes):
             if size == 1 and sizes[names[axis]] != 1:
@@ -168,6 +201,9 @@ def _table(domain: Indices) -> dict[str, Rule]:
     def equal(x: Any, y: Any, **_: Any) -> Indexed:
         if not (isinstance(x, Positions) and isinstance(y, Positions)) or x.axis == y.axis:
             raise unreadable(domain.name, "eq", "it compares values, not positions")
+        if x.sizes != y.sizes or x.sizes[x.axis] != y.sizes[y.axis]:
+            sizes = f"{x.sizes[x.axis]} and {y.sizes[y.axis]}"
+            raise unreadable(domain.name, "eq", f"of positions along axes of sizes {sizes}")
         mask = Indexed.delta(x.sizes[x.axis])
         return einsum([(mask, (x.axis, y.axis))], range(len(x.sizes)), dict(enumerate(x.sizes)))
 
@@ -196,6 +232,9 @@ def _table(domain: Indices) -> dict[str, Rule]:
     return {
         name: _checked(name, rule, name in movable, name in squared) for name, rule in table.items()
     }
+
+
+_OWN_DERIVATIVES = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 
 
 def _checked(name: str, rule: Rule, positions: bool, roots: bool) -> Rule:

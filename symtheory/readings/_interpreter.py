@@ -13,6 +13,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
 from symtheory.errors import BudgetError, PrimitiveError, UnreadableError
+from symtheory.readings._casts import is_rounding_cast
 from symtheory.readings._expressions import expression
 
 Rule = Callable[..., Any]
@@ -149,12 +150,15 @@ def _walk(
 
 
 _BITWISE = frozenset({"and", "or", "xor", "not"})
+_ARITHMETIC = frozenset({
+    "add", "add_any", "sub", "mul", "neg", "integer_pow", "square", "reduce_sum", "dot_general",
+})  # fmt: skip
 
 
 def _check_types(equation: Any, domain: Domain, arguments: list[Any]) -> None:
-    """Refuse what integers do and real numbers do not: round, truncate, flip bits."""
+    """Refuse what integers and short floats do and real numbers do not: round, wrap, flip bits."""
     name = equation.primitive.name
-    if name not in ("convert_element_type", "div", *_BITWISE):
+    if name not in ("convert_element_type", "div", *_BITWISE, *_ARITHMETIC):
         return
     # What does not change under a symmetry may be rounded: domains of invariance say what that is.
     fixed = getattr(domain, "is_fixed", lambda x: False)
@@ -164,7 +168,12 @@ def _check_types(equation: Any, domain: Domain, arguments: list[Any]) -> None:
     rounds = name == "convert_element_type" and target.kind in "biu" and source.kind == "f"
     counts = name == "convert_element_type" and target.kind == "b" and source.kind in "iu"
     whole = name in ("div", *_BITWISE) and target.kind in "iu"
-    if rounds or counts or whole:
+    # A product may be accumulated in a type of its own; short and unsigned integers wrap around.
+    short = name == "dot_general" and (target.kind == "b" or is_rounding_cast(target))
+    wraps = name in _ARITHMETIC and (
+        target.kind == "u" or (target.kind == "i" and target.itemsize < 4)
+    )
+    if rounds or counts or whole or short or wraps:
         raise unreadable(
             domain.name, name, f"from {source} to {target}, of values that are not fixed integers"
         )

@@ -120,6 +120,14 @@ def test_the_same_function_written_in_another_way_is_the_same_value(name):
     assert len(first.terms) == 1
 
 
+def ones(like, dtype):
+    return jnp.ones(like.shape, dtype)
+
+
+def first_place(x):
+    return jnp.broadcast_to(jax.lax.iota(int, 1), x.shape)
+
+
 @pytest.mark.parametrize(
     ("function", "word"),
     [
@@ -132,6 +140,15 @@ def test_the_same_function_written_in_another_way_is_the_same_value(name):
         (lambda u, w, x: jnp.sum(jnp.tril(w @ u)), "ge"),
         (lambda u, w, x: jnp.sum(u @ w, axis=1)[0], "'lt'"),
         (lambda u, w, x: jnp.sum(jnp.concatenate([x, x])), "concatenate|stack"),
+        (lambda u, w, x: jnp.trace(u), "sizes m and n"),
+        (lambda u, w, x: jnp.sum(u * jnp.eye(*u.shape)), "sizes m and n"),
+        (lambda u, w, x: jnp.sum((jnp.arange(1)[:, None] == jnp.arange(x.size)) * x), "eq"),
+        (lambda u, w, x: jnp.sum((first_place(x) == jnp.arange(x.size)) * x), "of positions"),
+        (lambda u, w, x: jnp.dot(x, x, preferred_element_type=jnp.bfloat16) * 1.0, "bfloat16"),
+        (lambda u, w, x: (ones(x, bool) @ ones(x, bool)) * 1.0, "from bool to bool"),
+        (lambda u, w, x: jnp.sum(ones(x, "uint8"), dtype="uint8") * 1.0, "uint8"),
+        (lambda u, w, x: jnp.sum(x) if x.size == 1 else 0.0, "n = 1"),
+        (lambda u, w, x: jnp.sum(x) if u.shape[0] == x.size else 0.0, "asks for its sizes"),
     ],
 )  # fmt: skip
 def test_what_it_cannot_read_is_named(function, word):
@@ -161,3 +178,26 @@ def test_many_equal_factors_are_brought_to_normal_form_quickly():
     value = einsum([(square, "")] * 8, "")
     [(term, number)] = value.terms.items()
     assert number == 1 and len(term.components) == 8
+
+
+def test_a_derivative_rule_is_refused_only_where_the_value_is_differentiated():
+    @jax.custom_jvp
+    def stopped(x):
+        return x
+
+    stopped.defjvp(lambda primals, tangents: (primals[0], 0 * tangents[0]))
+
+    def function(x):
+        return jnp.sum(stopped(x) ** 2)
+
+    arguments = (function, [X.sizes], [Indexed.of(X)])
+    assert read_indexed(*arguments) == einsum([(Indexed.of(X), "i"), (Indexed.of(X), "i")], "")
+    with pytest.raises(UnreadableError, match="a derivative of its own"):
+        read_indexed(*arguments, differentiated=True)
+
+
+def test_exact_numbers_stay_exact_along_axes_of_length_one():
+    row = Tensor("param", "v", (1,))
+    value = einsum([(Indexed.of(row), "i"), (Indexed.of(row), "i")], "")
+    big = np.array([2**60 + 5], dtype=object)
+    assert contract(value, {}, {row: big}, number=lambda c: int(c.p)) == (2**60 + 5) ** 2

@@ -95,6 +95,11 @@ def test_against_exact_moments_entry_by_entry(name):
 def test_bad_input():
     with pytest.raises(InputError, match="give a law such as"):
         st.expectation(lambda z: z["x"], {"x": 3})
+    for law in (st.Normal("n", cov="A"), st.Normal("n", mean="A")):
+        with pytest.raises(InputError, match="'A' names more than one thing"):
+            st.expectation(lambda z, c: z["x"] @ c["A"] @ z["x"], {"x": law}, {"A": ("n", "n")})
+    with pytest.raises(InputError, match="'n' names more than one thing"):
+        st.expectation(lambda z: z["x"], {"x": st.Normal("n", mean="n")})
     with pytest.raises(UnreadableError, match="'exp'"):
         st.expectation(lambda z: jnp.exp(z["x"]), {"x": st.Normal(())})
     with pytest.raises(UnreadableError, match="moments of a data set are numbers"):

@@ -79,5 +79,9 @@ def test_without_the_assumption_it_fails():
 def test_bad_input():
     with pytest.raises(InputError, match="at least one array"):
         st.identity("nothing", lambda a: 0.0, {})
+    with pytest.raises(InputError, match="returns no array"):
+        st.identity("nothing", lambda a: [], {"x": "n"})
+    with pytest.raises(InputError, match="'n' names both a size and an array"):
+        st.identity("twice", lambda a: a["n"], {"n": "n"})
     with pytest.raises(UnreadableError, match="'exp'"):
         st.identity("exp", lambda a: jnp.exp(a["x"]), {"x": "n"})

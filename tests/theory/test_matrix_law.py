@@ -39,7 +39,7 @@ def test_the_papers_formulas(law):
     assert lines["Gamma_U"].startswith("4 E[|x|^2 r r^T] - E[G] E[G]^T = ")
     assert lines["Gamma_W"].startswith("4 E[|r|^2 x x^T] - E[G]^T E[G] = ")
     assert lines["equilibrium, weight decay 0"] == "U^T Gamma_U U = W Gamma_W W^T"
-    assert lines["at a minimum, V = U W"] == (
+    assert lines["weight decay 0, V = U W"] == (
         "Tr[Sigma_x] U^T Sigma_eps U = Tr[Sigma_eps] W Sigma_x W^T"
     )
 
@@ -249,6 +249,59 @@ def test_other_laws_of_the_sample_bring_their_cumulants():
     assert str(law.check_at(m=2, h=1, n=2).status) == "proved"
 
 
+@pytest.mark.parametrize("leaf", ["X", "N1", "g"])
+def test_the_orbit_s_own_names_stay_apart(law, leaf):
+    renamed = restated_names(law, leaf)
+    text = dict(renamed.text())["on the orbit of any point"]
+    assert f"{leaf}'" in text and f"{leaf} " not in text.replace(f"{leaf}'", "")
+
+
+def restated_names(law, leaf):
+    model = st.Model(
+        lambda p, z, c: law.model.loss({"U": p[leaf], "W": p["W"]}, z, c),
+        params={leaf: ("dy", "h"), "W": ("h", "dx")},
+        random=law.model.random,
+        constants=law.model.constants,
+    )
+    action = st.Exponential(
+        lambda p, B: {leaf: p[leaf] @ B, "W": -B @ p["W"]}, family={"B": st.SymmetricMatrix("h")}
+    )
+    return st.derive(model, action)
+
+
+def test_names_of_covariances_and_samples_are_not_used_for_anything_else():
+    model = st.Model(
+        lambda p, z, c: jnp.sum(
+            (p["U"] @ p["W"] @ z["x"] - c["V"] @ z["x"] - c["x"] - z["S"]) ** 2
+        ),
+        params={"U": ("dy", "h"), "W": ("h", "dx")},
+        random={"x": st.Normal("dx", cov="Gamma_U"), "S": st.Normal("dy", cov="Delta")},
+        constants={"V": ("dy", "dx"), "x": "dy"},
+    )
+    law = st.derive(model, DOUBLE)
+    lines = dict(law.text())
+    assert str(law.status) == "proved"
+    assert {"Gamma_U'", "Gamma_W"} <= set(lines) and not {"Gamma_U", "Delta"} & set(lines)
+    assert lines["r"] == "U W x' - V x' - S - x"  # x' is the sample, x the constant
+    assert lines["weight decay gamma"].count("4 gamma batch_size/eta") == 1
+    assert str(law.check_at(dy=2, h=1, dx=1).status) == "proved"
+
+
+def test_a_parameter_that_looks_like_another_with_a_prime():
+    model = st.Model(
+        lambda p, z, c: (jnp.sum(p["u"] * p["w"]) - z["x"]) ** 2 + jnp.sum(c["u"] * p["u'"]) ** 2,
+        params={"u": "n", "u'": "n", "w": "n"},
+        random={"x": st.Normal(())},
+        constants={"u": "n"},
+    )
+    rescaling = st.Exponential(lambda p: {"u": p["u"], "u'": 0 * p["u'"], "w": -p["w"]})
+    law = st.derive(model, rescaling)
+    assert str(law.status) == "proved" and str(law.charge) == "|u'|^2 - |w|^2"
+    point = {"u": jnp.array([3.0]), "u'": jnp.array([5.0]), "w": jnp.array([2.0])}
+    assert float(law.charge.callable()(point)) == 5.0
+    assert str(law.check_at(n=2).status) == "proved"
+
+
 def test_a_partly_bound_model_is_derived_for_the_sizes_that_are_open(law):
     half = law.model.bind(dx=2)
     some = st.derive(half, law.symmetry)
@@ -266,6 +319,34 @@ def test_a_false_symmetry_is_refuted_with_a_witness(law):
     refuted = st.derive(law.model, wrong)
     assert str(refuted.status) == "refuted" and refuted.charge is None
     assert any(step.witness for step in refuted.steps)
+
+
+def test_a_symmetry_at_some_sizes_is_none_for_all(law):
+    def loss(p, z, c):
+        h = p["U"].shape[1]
+        return law.model.loss(p, z, c) + (h - 2.0) * (h - 3.0) * jnp.sum(p["U"])
+
+    model = dataclasses.replace(law.model, loss=loss)
+    refuted = st.derive(model, law.symmetry)
+    assert str(refuted.status) == "refuted"
+    four = dataclasses.replace(
+        law.model,
+        loss=lambda p, z, c: loss(p, z, c) * (p["U"].shape[1] - 4.0) * (p["U"].shape[1] - 5.0),
+    )
+    assert str(st.derive(four, law.symmetry).status) == "inconclusive"
+
+
+def test_a_derivative_rule_of_its_own_is_refused(law):
+    @jax.custom_jvp
+    def tripled(x):
+        return x
+
+    tripled.defjvp(lambda primals, tangents: (primals[0], 3 * tangents[0]))
+    model = dataclasses.replace(
+        law.model, loss=lambda p, z, c: law.model.loss({**p, "U": tripled(p["U"])}, z, c)
+    )
+    with pytest.raises(UnreadableError, match="a derivative of its own"):
+        st.derive(model, law.symmetry)
 
 
 def test_a_family_that_does_not_fit(law):

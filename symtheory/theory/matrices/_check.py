@@ -38,6 +38,8 @@ def compare_entries(
         reference = getattr(law, name)
         entries = expression.elements(symbols, every_size)
         by_factor = {term.factor: term.body for term in reference.terms}
+        if not set(by_factor) <= {factor for factor, _ in entries}:
+            return Verdict(Status.INCONCLUSIVE, claim, how=f"{name} has other terms at these sizes")
         for factor, array in entries:
             body = by_factor.get(factor)
             if not isinstance(body, list):

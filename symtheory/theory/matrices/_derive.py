@@ -20,7 +20,7 @@ from symtheory.theory._settings import settings_symbols
 from symtheory.theory.matrices._expression import TensorExpression
 from symtheory.theory.matrices._law import MatrixEquilibrium, MatrixLaw
 from symtheory.theory.matrices._moments import expectation, sample_tensors
-from symtheory.theory.matrices._noise import ProductNoise, product_noise
+from symtheory.theory.matrices._noise import ProductNoise, fresh, product_noise
 from symtheory.verdict import Status, Verdict, conjunction
 
 _ASSUMPTIONS = (
@@ -113,21 +113,24 @@ class _Reading:
 
 
 def _read(model: Model, symmetry: Exponential) -> _Reading:
-    others = {*model.constants, *model.laws}
-    for law in model.laws.values():
-        others |= set(law.arrays)
+    # Means and covariances keep their names; what else has one of those is shown with a prime.
+    taken = {name for law in model.laws.values() for name in law.arrays}
+    taken |= {size for size, shape in model.unbound.items() if shape is None}
     names: dict[Tensor, tuple[str, str]] = {}
+
+    def shown(name: str) -> str:
+        taken.add(unique := fresh(name, taken))
+        return unique
+
+    constants = {n: Tensor("constant", shown(n), shape) for n, shape in model.constants.items()}
+    names |= {t: ("constant", n) for n, t in constants.items()}
+    drawn = sample_tensors(model.laws)
+    samples = {t.name: t._replace(name=shown(t.name)) for t in drawn}
+    laws = {samples[t.name]: law for t, law in drawn.items()}
     params = []
     for leaf, shape in model.leaves.items():
-        shown = leaf or "theta"
-        while shown in others:
-            shown += "'"
-        params.append(Tensor("param", shown, shape))
+        params.append(Tensor("param", shown(leaf or "theta"), shape))
         names[params[-1]] = ("param", leaf)
-    laws = sample_tensors(model.laws)
-    samples = {tensor.name: tensor for tensor in laws}
-    constants = {n: Tensor("constant", n, shape) for n, shape in model.constants.items()}
-    names |= {t: ("constant", n) for n, t in constants.items()}
     for law in model.laws.values():
         for array, shape in law.arrays.items():
             symmetric = array == getattr(law, "cov", None) and len(shape) == 2
@@ -142,6 +145,7 @@ def _read(model: Model, symmetry: Exponential) -> _Reading:
         lambda p, z, c: model.evaluate(p, z, c),
         [model.params, shape_tree(samples), shape_tree(constants)],
         [theta, *({n: Indexed.of(t) for n, t in ts.items()} for ts in (samples, constants))],
+        differentiated=True,
     )
     if loss.sizes:
         raise InputError(f"the loss must return a scalar per sample, but it has axes {loss.sizes}")
@@ -200,16 +204,28 @@ def _read_action(
 
 def _identity(claim: str, residual: Indexed, seed: int, **fields: Any) -> Verdict:
     """Return the verdict on residual = 0, decided twice: in normal form and at random entries."""
-    exact, random_zero = residual.is_zero, vanishes_at_random(residual, seed)
-    if exact and random_zero:
+    if not vanishes_at_random(residual, seed):
+        how = "not zero mod a prime at random entries"
+        return Verdict(Status.REFUTED, claim, how=how, residual=str(residual), **fields)
+    if residual.is_zero:
         return Verdict(Status.PROVED, claim, how=_HOW, residual=0, **fields)
-    return Verdict(Status.REFUTED, claim, how="index normal form", residual=str(residual), **fields)
+    # Identities of the sizes that are numbers (1, say) have no normal form.
+    how = "zero at random entries, but not in normal form; bind all sizes"
+    return Verdict(Status.INCONCLUSIVE, claim, how=how, **fields)
 
 
 def _refuted_at_some_size(model: Model, symmetry: Exponential, seed: int) -> Verdict:
+    """Return a witness; a symmetry at the sizes that were tried is none for all sizes."""
     rng = random.Random(seed)
     sizes = [size for size, shape in model.unbound.items() if shape is None]
-    return verify(model.bind(**{size: rng.randint(2, 3) for size in sizes}), symmetry, seed=seed)
+    tried = []
+    for least in (2, 4):
+        tried.append({size: rng.randint(least, least + 1) for size in sizes})
+        verdict = verify(model.bind(**tried[-1]), symmetry, seed=seed)
+        if verdict.status is Status.REFUTED:
+            return verdict
+    how = f"the index normal form does not vanish, but no witness was found at the sizes {tried}"
+    return Verdict(Status.INCONCLUSIVE, verdict.claim, how=how)
 
 
 def _law(
@@ -222,7 +238,7 @@ def _law(
 ) -> MatrixLaw:
     theta = {t: Indexed.of(t) for t in reading.params}
     settings = settings_symbols(
-        [*model.leaves, *model.constants, *model.unbound, *(symmetry.family or {})]
+        [*model.leaves, *model.constants, *model.unbound, *model.laws, *(symmetry.family or {})]
     )
     eta, size, gamma, beta, _ = settings.values()
     charge = reading.quadratic(theta)

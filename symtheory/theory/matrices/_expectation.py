@@ -50,6 +50,7 @@ def expectation(
     laws = sample_tensors(random)
     samples = {t.name: t for t in laws}
     fixed = {n: Tensor("constant", n, shapes.as_shape(s)) for n, s in (constants or {}).items()}
+    _check_names(random, fixed)
     groups = [samples] if constants is None else [samples, fixed]
     value = read_indexed(
         function,
@@ -61,3 +62,24 @@ def expectation(
     result = exact_expectation(value, laws)
     names = {t: (t.kind, t.name) for t in result.tensors}
     return TensorExpression(((sympy.Integer(1), result),), None, names, {})
+
+
+def _check_names(random: Mapping[str, Law], fixed: Mapping[str, Tensor]) -> None:
+    """Refuse a name that would stand for two things in the result."""
+    roles: dict[str, set[object]] = {}
+    for law in random.values():
+        for size in shapes.names(shapes.as_shape(law.shape)):
+            roles.setdefault(size, set()).add("size")
+        for name, shape in law.arrays.items():
+            role = "covariance" if name == getattr(law, "cov", None) else "mean"
+            roles.setdefault(name, set()).add((role, shape))
+    for name, tensor in fixed.items():
+        roles.setdefault(name, set()).add("constant")
+        for size in shapes.names(tensor.sizes):
+            roles.setdefault(size, set()).add("size")
+    for name, found in roles.items():
+        if len(found) > 1:
+            raise InputError(
+                f"{name!r} names more than one thing among sizes, constants, means and "
+                "covariances; use different names"
+            )

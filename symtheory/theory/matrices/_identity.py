@@ -87,12 +87,21 @@ def identity(
             tensors[name] = Tensor("given", name, shapes.as_shape(kind))
     if not tensors:
         raise InputError("identity needs at least one array to be an identity about")
+    for name in sorted(
+        {size for tensor in tensors.values() for size in shapes.names(tensor.sizes)}
+    ):
+        if name in tensors:
+            raise InputError(
+                f"{name!r} names both a size and an array; give one of them another name"
+            )
     values = read_indexed(
         residual,
         [{name: tensor.sizes for name, tensor in tensors.items()}],
         [{name: Indexed.of(tensor) for name, tensor in tensors.items()}],
     )
     leaves = [reduced(value, relations) for value in jax.tree.leaves(values)]
+    if not leaves:
+        raise InputError("the residual returns no array; return what has to vanish")
     witness = _witness(leaves, tensors, relations, seed)
     shown = [printing.text(value) for value in leaves if not value.is_zero]
     if witness is not None:

@@ -12,10 +12,11 @@ import sympy
 from symtheory.model import Model
 from symtheory.readings import Indexed, Tensor, einsum
 from symtheory.symmetry import Exponential
+from symtheory.theory._expression import latex_name
 from symtheory.theory.matrices import _print as printing
 from symtheory.theory.matrices._check import compare_entries
 from symtheory.theory.matrices._expression import TensorExpression, content
-from symtheory.theory.matrices._noise import ProductNoise
+from symtheory.theory.matrices._noise import ProductNoise, fresh
 from symtheory.verdict import Status, Verdict
 
 
@@ -27,7 +28,7 @@ class MatrixEquilibrium:
         condition: The drift, in closed form; it is zero at the equilibrium.
         product: The factors and Gammas, if the loss depends on a product.
         charge: The charge.
-        minimum: The noise where the mean gradient by the product vanishes.
+        minimum: The noise where the mean gradient by the product vanishes, as at a minimum.
     """
 
     condition: TensorExpression
@@ -43,20 +44,29 @@ class MatrixEquilibrium:
         out = [("equilibrium, weight decay 0", *_balance(noise.formal))]
         ones = {c.tensor: Indexed.delta(c.tensor.sizes[0]) for c in noise.covariances}
         if (noise.formal.substituted(ones) + self.charge).is_zero:
-            text = "the same with Gamma + (4 gamma S/eta) I in place of each Gamma"
-            shown = r"\Gamma \to \Gamma + \tfrac{4\gamma S}{\eta} I"
+            symbols = self.condition.settings
+            eta, size, gamma = (
+                symbols[name] for name in ("learning_rate", "batch_size", "weight_decay")
+            )
+            text = f"the same with Gamma + (4 {gamma} {size}/{eta}) I in place of each Gamma"
+            rate = rf"\tfrac{{4{sympy.latex(gamma)} {sympy.latex(size)}}}{{{sympy.latex(eta)}}}"
+            shown = rf"\Gamma \to \Gamma + {rate} I"
             out.append(("weight decay gamma", text, shown))
         if self.minimum is not None and noise.deviation is not None:
             _, constant, solution = noise.deviation
             where = f"{constant.name} = {printing.text(solution)}"
             [(_, value)] = self.minimum.terms
-            out.append((f"at a minimum, {where}", *_balance(content(value)[1])))
+            out.append((f"weight decay 0, {where}", *_balance(content(value)[1])))
         if len(self.charge.sizes) == 2 and len(noise.covariances) == 2:
+            taken = {t.name for t in noise.formal.tensors} | noise.formal.named_sizes
+            x, n1, n2, g = (fresh(name, taken) for name in ("X", "N1", "N2", "g"))
             text = (
-                "X N1 X = N2, where the two sides above are N1 (it scales with g) and N2 (with "
-                "1/g); g = X^(1/2)"
+                f"{x} {n1} {x} = {n2}, where the two sides above are {n1} (it scales with {g}) and "
+                f"{n2} (with 1/{g}); {g} = {x}^(1/2)"
             )
-            out.append(("on the orbit of any point", text, r"X N_1 X = N_2,\quad g = X^{1/2}"))
+            lx, l1, l2, lg = (latex_name(name) for name in (x, n1, n2, g))
+            shown = rf"{lx} {l1} {lx} = {l2},\quad {lg} = {{{lx}}}^{{1/2}}"
+            out.append(("on the orbit of any point", text, shown))
         return out
 
     def latex(self) -> str:

@@ -85,7 +85,10 @@ def product_noise(
     moved = [t for t, tangent in tangents.items() if not tangent.is_zero]
     if len(moved) != 2:
         return None
-    taken = {t.name for values in (gradients, tangents) for v in values.values() for t in v.tensors}
+    values = [v for group in (gradients, tangents) for v in group.values()]
+    taken = {t.name for v in values for t in v.tensors}
+    taken |= {size for v in values for size in v.named_sizes}
+    taken |= {name for law in laws.values() for name in law.arrays}
     first, second = moved
     options = [_options(gradients[t]) for t in moved]
     for (axis_a, a), (axis_b, b) in itertools.product(*options):
