@@ -31,19 +31,16 @@ def same(claim: str, left: Any, right: Any, *, seed: int = 0) -> st.Verdict:
     >>> print(same("square", (x + 1) ** 2, x**2 + 1).status)
     refuted
     """
-    difference = sympy.sympify(left) - sympy.sympify(right)
+    difference = _exact(left) - _exact(right)
     expanded = sympy.expand(sympy.powsimp(sympy.expand(difference)))
     if expanded != 0:
         expanded = sympy.expand(sympy.numer(sympy.together(expanded)))
     if expanded == 0:
         return st.Verdict(st.Status.PROVED, claim, how="normal form is 0", residual=0)
     rng = random.Random(seed)
-    point = {
-        symbol: sympy.Rational(rng.randint(1, 30), rng.randint(1, 30))
-        for symbol in sorted(difference.free_symbols, key=str)
-    }
-    value = difference.subs(point).evalf(30)
-    if value.is_number and abs(value) > sympy.Float("1e-15"):
+    point = {s: _value(s, rng) for s in sorted(difference.free_symbols, key=str)}
+    value = None if None in point.values() else difference.subs(point).evalf(30)
+    if value is not None and value.is_finite and abs(value) > sympy.Float("1e-15"):
         witness = {str(symbol): str(value) for symbol, value in point.items()}
         return st.Verdict(
             st.Status.REFUTED, claim, how="not 0 at a rational point", residual=str(expanded)[:300],
@@ -62,12 +59,40 @@ def sign(
     >>> print(sign("sum", a + b, "positive").status, sign("difference", a - b, "positive").status)
     proved inconclusive
     """
-    known = getattr(sympy.sympify(expression), f"is_{kind}")
+    expression = _exact(expression)
+    known = getattr(expression, f"is_{kind}")
     status = {True: st.Status.PROVED, False: st.Status.REFUTED}.get(known, st.Status.INCONCLUSIVE)
     how = f"{expression} is {kind} by the signs of its symbols"
     if known is None:
         how = f"the signs of its symbols do not decide whether {expression} is {kind}"
     return st.Verdict(status, claim, how=how)
+
+
+def _exact(expression: Any) -> sympy.Expr:
+    """Return a SymPy expression; floats would be rounded in a step that claims to be exact."""
+    try:
+        exact = sympy.sympify(expression, strict=True)
+    except sympy.SympifyError:
+        exact = None
+    if not isinstance(exact, sympy.Expr) or exact.is_Matrix:
+        raise st.InputError(f"a step of a proof is about SymPy expressions, got {expression!r}")
+    for number in sorted(exact.atoms(sympy.Float), key=str):
+        raise st.InputError(
+            f"the step holds the floating-point number {number}; write it as a rational, such as "
+            "sympy.Rational(1, 10)"
+        )
+    return exact
+
+
+def _value(symbol: Any, rng: random.Random) -> sympy.Rational | None:
+    """Return a rational that a symbol may stand for, None if none was found."""
+    for _ in range(100):
+        top = rng.choice((1, 1, -1)) * rng.randint(1, 30)
+        value = sympy.Rational(top, rng.choice((1, rng.randint(1, 30))))
+        facts = symbol.assumptions0.items()
+        if all(getattr(value, f"is_{fact}") is known for fact, known in facts):
+            return value
+    return None
 
 
 def small(claim: str, size: float, tolerance: float, how: str) -> st.Verdict:

@@ -71,6 +71,24 @@ def test_the_steps_can_fail():
     assert str(cited("a", "b").status) == "not_applicable"
 
 
+def test_steps_are_exact_and_points_keep_the_assumptions():
+    import sympy
+
+    x = sympy.Symbol("x")
+    for step in (
+        lambda: same("", 1e-20 * x + 1.0 * x, 1.0 * x),
+        lambda: sign("", sympy.Float("0.1") + sympy.Float("0.2") - sympy.Float("0.3"), "positive"),
+        lambda: same("", "x", "x"),
+        lambda: sign("", sympy.Matrix([[1]]), "positive"),
+    ):
+        with pytest.raises(InputError, match=r"floating-point|SymPy expressions"):
+            step()
+    n = sympy.Symbol("n", integer=True)
+    halves = same("", sympy.floor(n / 2) + sympy.ceiling(n / 2), n)
+    assert str(halves.status) == "inconclusive"  # at n = 7/3 it would be refuted
+    assert str(same("", sympy.nan, 0).status) == "inconclusive"
+
+
 def fake(statement, monkeypatch, **functions):
     """Replace functions of a statement's module."""
     for name, function in functions.items():
