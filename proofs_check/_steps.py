@@ -38,7 +38,7 @@ def same(claim: str, left: Any, right: Any, *, seed: int = 0) -> st.Verdict:
     if expanded == 0:
         return st.Verdict(st.Status.PROVED, claim, how="normal form is 0", residual=0)
     rng = random.Random(seed)
-    point = {s: _value(s, rng) for s in sorted(difference.free_symbols, key=str)}
+    point: dict[Any, Any] = {s: _value(s, rng) for s in sorted(difference.free_symbols, key=str)}
     value = None if None in point.values() else difference.subs(point).evalf(30)
     if value is not None and value.is_finite and abs(value) > sympy.Float("1e-15"):
         witness = {str(symbol): str(value) for symbol, value in point.items()}
@@ -84,7 +84,7 @@ def _exact(expression: Any) -> sympy.Expr:
     return exact
 
 
-def _value(symbol: Any, rng: random.Random) -> sympy.Rational | None:
+def _value(symbol: Any, rng: random.Random) -> Any:
     """Return a rational that a symbol may stand for, None if none was found."""
     for _ in range(100):
         top = rng.choice((1, 1, -1)) * rng.randint(1, 30)

@@ -10,7 +10,7 @@ all sizes and all tensors, exactly when their forms are.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flint import fmpq
@@ -130,20 +130,44 @@ def _canonical(component: Component) -> Component:
 def _search(component: Component, colors: dict[int, int]) -> Component:
     """Return the least relabelling among those that refinement cannot tell apart."""
     colors = _refine(component, colors)
+    least, seen = None, set()
+    for choice in _singled_out(colors):
+        # Two choices with the same relabelling somewhere below are exchanged by a symmetry of the
+        # component that keeps the colours, so that one of them stands for both.
+        example = _descend(component, choice)
+        if example not in seen:
+            seen.add(example)
+            found = _search(component, choice)
+            least = found if least is None else min(least, found)
+    return _relabelled(component, colors) if least is None else least
+
+
+def _descend(component: Component, colors: dict[int, int]) -> Component:
+    """Return one of the relabellings, whichever comes first."""
+    colors = _refine(component, colors)
+    while choice := next(_singled_out(colors), None):
+        colors = _refine(component, choice)
+    return _relabelled(component, colors)
+
+
+def _singled_out(colors: dict[int, int]) -> Iterator[dict[int, int]]:
+    """Yield the colourings that single out one member of the first class that has several."""
     classes: dict[int, list[int]] = {}
     for label, color in colors.items():
         classes.setdefault(color, []).append(label)
     tied = min((c for c, members in classes.items() if len(members) > 1), default=None)
     if tied is None:
-        names = {
-            label: -1 - rank for rank, label in enumerate(sorted(colors, key=colors.__getitem__))
-        }
-        return tuple(sorted(_ordered(tensor, tuple(names.get(i, i) for i in labels))
-                            for tensor, labels in component))  # fmt: skip
+        return
     # A colour between the classes singles one member out.
     doubled = {label: 2 * color for label, color in colors.items()}
-    return min(
-        _search(component, {**doubled, label: doubled[label] - 1}) for label in classes[tied]
+    for label in classes[tied]:
+        yield {**doubled, label: doubled[label] - 1}
+
+
+def _relabelled(component: Component, colors: dict[int, int]) -> Component:
+    names = {label: -1 - rank for rank, label in enumerate(sorted(colors, key=colors.__getitem__))}
+    return tuple(
+        sorted(_ordered(tensor, tuple(names.get(i, i) for i in idx)) for tensor, idx in component)
     )
 
 

@@ -201,3 +201,12 @@ def test_exact_numbers_stay_exact_along_axes_of_length_one():
     value = einsum([(Indexed.of(row), "i"), (Indexed.of(row), "i")], "")
     big = np.array([2**60 + 5], dtype=object)
     assert contract(value, {}, {row: big}, number=lambda c: int(c.p)) == (2**60 + 5) ** 2
+
+
+@pytest.mark.parametrize("edges", [[(0, k) for k in range(1, 11)],
+                                   [(c, k) for c in (0, 9) for k in range(1, 9)]])  # fmt: skip
+def test_symmetric_expressions_take_no_factorial_time(edges):
+    square = Tensor("param", "M", ("n", "n"))
+    value = einsum([(Indexed.of(square), edge) for edge in edges], ())
+    turned = einsum([(Indexed.of(square), (7 * a, 7 * b)) for a, b in reversed(edges)], ())
+    assert value == turned

@@ -282,8 +282,8 @@ def test_names_of_covariances_and_samples_are_not_used_for_anything_else():
     lines = dict(law.text())
     assert str(law.status) == "proved"
     assert {"Gamma_U'", "Gamma_W"} <= set(lines) and not {"Gamma_U", "Delta"} & set(lines)
-    assert lines["r"] == "U W x' - V x' - x - S"  # x' is the sample, x the constant
-    assert lines["weight decay gamma"].count("4 gamma batch_size/eta") == 1
+    assert lines["r"] == "U W x' - V x' - x - S'"  # x' is the sample, x the constant
+    assert "(4 gamma S/eta) I" in lines["weight decay gamma"]
     assert str(law.check_at(dy=2, h=1, dx=1).status) == "proved"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -118,14 +118,15 @@ def _read(model: Model, symmetry: Exponential) -> _Reading:
     taken |= {size for size, shape in model.unbound.items() if shape is None}
     names: dict[Tensor, tuple[str, str]] = {}
 
-    def shown(name: str) -> str:
-        taken.add(unique := fresh(name, taken))
+    def shown(name: str, others: Collection[str] = ()) -> str:
+        taken.add(unique := fresh(name, taken.union(others)))
         return unique
 
     constants = {n: Tensor("constant", shown(n), shape) for n, shape in model.constants.items()}
     names |= {t: ("constant", n) for n, t in constants.items()}
     drawn = sample_tensors(model.laws)
-    samples = {t.name: t._replace(name=shown(t.name)) for t in drawn}
+    settings = {symbol.name for symbol in settings_symbols(()).values()}
+    samples = {t.name: t._replace(name=shown(t.name, settings)) for t in drawn}
     laws = {samples[t.name]: law for t, law in drawn.items()}
     params = []
     for leaf, shape in model.leaves.items():
@@ -238,7 +239,7 @@ def _law(
 ) -> MatrixLaw:
     theta = {t: Indexed.of(t) for t in reading.params}
     settings = settings_symbols(
-        [*model.leaves, *model.constants, *model.unbound, *model.laws, *(symmetry.family or {})]
+        [*model.leaves, *model.constants, *model.unbound, *(symmetry.family or {})]
     )
     eta, size, gamma, beta, _ = settings.values()
     charge = reading.quadratic(theta)
