@@ -287,6 +287,16 @@ def test_names_of_covariances_and_samples_are_not_used_for_anything_else():
     assert str(law.check_at(dy=2, h=1, dx=1).status) == "proved"
 
 
+def test_the_batch_size_is_not_a_covariance_of_that_name():
+    model = st.Model(
+        lambda p, z: jnp.sum((p["U"] @ p["W"] @ z["x"]) ** 2),
+        params={"U": ("dy", "h"), "W": ("h", "dx")},
+        random={"x": st.Normal("dx", cov="S")},
+    )
+    lines = dict(st.derive(model, DOUBLE).text())
+    assert "(4 gamma batch_size/eta) I" in lines["weight decay gamma"]
+
+
 def test_a_parameter_that_looks_like_another_with_a_prime():
     model = st.Model(
         lambda p, z, c: (jnp.sum(p["u"] * p["w"]) - z["x"]) ** 2 + jnp.sum(c["u"] * p["u'"]) ** 2,
