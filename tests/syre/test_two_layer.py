@@ -44,6 +44,7 @@ def test_table(kind, capsys):
     assert mean - error > 0
 
 
+@pytest.mark.slow
 def test_twins_stay_together_without_and_part_with_syre():
     """The same at 200 steps."""
     named = methods(1e-2)

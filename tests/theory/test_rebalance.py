@@ -55,6 +55,7 @@ def test_the_geometric_mean_under_jit_and_vmap():
     np.testing.assert_allclose(root.T @ root, n1[0], atol=1e-13)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(
     seed=hst.integers(0, 10**6),

@@ -195,6 +195,7 @@ def test_isotropic_noise_is_flattest_exactly():
     assert at(noise.symbols.to_sympy(trace), moved) > 400
 
 
+@pytest.mark.slow
 def test_lanczos_and_the_trace_against_a_dense_hessian():
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(40, 6)), rng.normal(size=(40,))
@@ -215,6 +216,7 @@ def test_lanczos_and_the_trace_against_a_dense_hessian():
     )
 
 
+@pytest.mark.slow
 def test_spectra_that_are_hard_for_lanczos():
     def quadratic(eigenvalues):
         q, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(len(eigenvalues),) * 2))
@@ -358,6 +360,7 @@ def test_the_stable_rate_is_where_gradient_descent_turns():
         assert bool(distance > first) == grows
 
 
+@pytest.mark.slow
 def test_warmup_with_a_sampled_loss():
     model, start = rank_one(np.random.default_rng(9))
     exact = st.warmup(model, start, ("U", "W"), learning_rate=0.01)
