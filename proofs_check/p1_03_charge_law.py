@@ -143,7 +143,7 @@ def _follows(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
         "drift": lambda p: drift(p, **settings, **values),
     }
     bound = model.bind(**values)
-    replicas = 2048
+    replicas = 512
     span = 0.001 * budget.steps(replicas, nanoseconds=1000.0, most=300)
     paths, swings, reference = [], [], 0.0
     steps = [0.001, 0.0005]
