@@ -91,8 +91,32 @@ def exact() -> st.Verdict:
             "one zero; its limits at +-infinity have the signs that make it exist, finite or not",
             "monotone functions",
         ),
+        *_closed_form(),
     ]
     return proof("existence, uniqueness and independence of the initialization", steps)
+
+
+def _closed_form() -> list[st.Verdict]:
+    """What the package derives for A with eigenvalues 1 and -1, in s_+-, c_+-."""
+    example = st.zoo.load("scalar-factor")
+    law = st.derive(example.model, example.symmetries["rescaling"])
+    assert law.equilibrium is not None and law.equilibrium.solution is not None
+    best = law.equilibrium.solution
+    names = {str(symbol): symbol for symbol in best.free_symbols}
+    eta, size, gamma = names["eta"], names["S"], names["gamma"]
+    up, down = names["s_+"], names["s_-"]
+    above, below = names["c_+"], names["c_-"]
+    ratio = (eta / size * up + 4 * gamma * below) / (eta / size * down + 4 * gamma * above)
+    power = sympy.Symbol("e", positive=True)  # exp(2 lambda)
+    drift = (-4 * gamma * above * power + eta / size * up / power) - (
+        -4 * gamma * below / power + eta / size * down * power
+    )
+    return [
+        law.verdict,
+        same("derive's lambda* at eigenvalues 1, -1: exp(4 lambda*) = (T s_+ + 4 gamma c_-)/(T s_- "
+             "+ 4 gamma c_+), T = 2 sigma^2", sympy.exp(4 * best), ratio),
+        same("there G = 0", (drift * power).subs(power, sympy.sqrt(ratio)), 0),
+    ]  # fmt: skip
 
 
 @functools.cache

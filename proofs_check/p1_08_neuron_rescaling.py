@@ -98,8 +98,27 @@ def exact() -> st.Verdict:
             0,
         ),
         st.verify(*_symbolic()),
+        *_squared_neuron(),
     ]  # fmt: skip
     return proof("charges of neurons", steps, claim().reference)
+
+
+def _squared_neuron() -> list[st.Verdict]:
+    """What the package derives for a neuron with the activation h^2, k = 2."""
+    model = st.Model(
+        lambda p, z: (p["u"] * (p["w"] * z["x"]) ** 2 - z["y"]) ** 2, {"u": (), "w": ()},
+        {"x": st.Normal(()), "y": st.Normal(())}, name="squared neuron",
+    )  # fmt: skip
+    law = st.derive(model, st.Exponential(lambda p: {"u": -2 * p["u"], "w": p["w"]}))
+    assert law.equilibrium is not None and law.equilibrium.solution is not None
+    names = {str(symbol): symbol for symbol in law.equilibrium.solution.free_symbols}
+    plus, minus = names["s_+"], names["s_-"]
+    # exp(6 lambda*) = s_+/(2 s_-) is where s_+ exp(-2 lambda) = 2 s_- exp(4 lambda).
+    return [
+        law.verdict,
+        same("derive's lambda* at k = 2", sympy.exp(6 * law.equilibrium.solution),
+             plus / (2 * minus)),
+    ]  # fmt: skip
 
 
 def _inner(a: Any) -> Any:
