@@ -32,15 +32,16 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._paths import CONFIDENCE, near, size, uniform
+from proofs_check._paths import CONFIDENCE, size, uniform
 from proofs_check._steps import cited, proof, same, sign
+from proofs_check._symbols import Symbols
 
 
 def claim() -> Claim:
     return Claim(
         "B.1",
-        "Heavy-ball momentum, white noise, gamma = 0: C changes by (eta/(1 - beta))^2 Tr[Sigma A]/S "
-        "per step",
+        "Heavy-ball momentum, white noise, gamma = 0: C changes by (eta/(1 - beta))^2 "
+        "Tr[Sigma A]/S per step",
         ("exponential symmetry", "A = A^T", "white noise at grad L = 0", "gamma = 0"),
         "equality",
         "beyond arXiv 2402.07193",
@@ -115,7 +116,7 @@ def _derived() -> list[st.Verdict]:
     example = st.zoo.load("scalar-factor")
     law = st.derive(example.model, example.symmetries["rescaling"])
     found = law.momentum_drift.sympy()
-    names = {str(symbol): symbol for symbol in found.free_symbols}
+    names = Symbols(found)
     written = (names["eta"] / (1 - names["beta"])) ** 2 / names["S"] * law.noise_trace.sympy()
     return [law.verdict, same("derive's change per step with momentum", found, written)]
 

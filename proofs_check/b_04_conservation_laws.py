@@ -1,7 +1,7 @@
 """B.4: the number of conservation laws of gradient flow, from both sides.
 
-Statement: gradient flow of |U W x - y|^2 on any data, U in R^(n x r), W in R^(r x m), s = n + m, has
-r (r + 1)/2 independent conservation laws if s > r, else s (2 r + 1 - s)/2. A ReLU net with one
+Statement: gradient flow of |U W x - y|^2 on any data, U in R^(n x r), W in R^(r x m), s = n + m,
+has r (r + 1)/2 independent conservation laws if s > r, else s (2 r + 1 - s)/2. A ReLU net with one
 hidden layer has one per hidden neuron.
 
 Assumptions: generic parameters; laws of every data set; for ReLU, analytic laws.
@@ -114,8 +114,8 @@ def _quadratic_laws(loss: Callable[..., Any], key: jax.Array, budget: Budget) ->
     if np.any((values > _ZERO * values[0] / 10) & (values < _ZERO * values[0] * 10)):
         status = st.Status.INCONCLUSIVE  # no gap where the line is drawn
     how = (
-        f"rank {rank}, {replicas} flows, {len(values)} products of parameters: singular values from "
-        f"{kept:.1g} down count as 0, the next is {next_one:.1g}"
+        f"rank {rank}, {replicas} flows, {len(values)} products of parameters: singular values "
+        f"from {kept:.1g} down count as 0, the next is {next_one:.1g}"
     )
     return st.Verdict(
         status, "as many conserved quadratic forms as conservation laws", how=how,

@@ -102,13 +102,13 @@ def _kept(action: Callable[[Any], Any], key: jax.Array, budget: Budget) -> st.Ve
         predicted = first * jnp.exp(-4 * gamma * steps * step)
         return float(np.max(np.abs(end - predicted) / scale))
 
-    how = f"largest of {replicas} starts and data sets, relative to |theta|^2, time {steps * step:.2g}"
+    how = f"largest of {replicas} starts and data sets, relative to |theta|^2"
     parts = []
     for rate in (0.0, gamma):
         coarse, fine = error(rate, 0), error(rate, 1)
         name = f"C(t) = C(0) exp(-4 gamma t), gamma = {rate:.3f}"
-        parts.append(small(name, fine, 1e-4, f"{how}; step {step / 2}"))
-        shown = f"error {coarse:.2g} at step {step}, {fine:.2g} at half of it; the scheme has order 4"
+        parts.append(small(name, fine, 1e-4, f"{how}; time {steps * step:.2g}, step {step / 2}"))
+        shown = f"error {coarse:.2g} at step {step}, {fine:.2g} at half of it; of order 4"
         parts.append(small(f"{name}: the rest is the integrator's", fine / coarse, 1 / 8, shown))
     return proof("gradient flow keeps the charge", parts)
 

@@ -30,6 +30,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._paths import near, noise_size, size, uniform
 from proofs_check._steps import cited, proof, same
+from proofs_check._symbols import Symbols
 
 
 def claim() -> Claim:
@@ -70,9 +71,15 @@ def exact() -> st.Verdict:
                 - 2 * a["s2"] * jnp.trace(a["S"] @ a["A"])
                 + 2 * a["m"] @ a["A"] @ a["t"]
             ),
-            {"A": symmetric, "S": st.SymmetricMatrix("d"), "t": "d", "m": "d", "gamma": (),
-             "s2": ()},
-        ),  # fmt: skip
+            {
+                "A": symmetric,
+                "S": st.SymmetricMatrix("d"),
+                "t": "d",
+                "m": "d",
+                "gamma": (),
+                "s2": (),
+            },
+        ),
         st.identity(
             "(A theta)^T Sigma A theta is the variance of g . A theta over the samples, and m . A "
             "theta its mean: both vanish with g . A theta",
@@ -98,7 +105,7 @@ def _sigma(gradients: Any, weights: Any) -> Any:
 def _derived() -> list[st.Verdict]:
     """The law of u -> e^t u, w -> e^-t w from its definition, by exact Gaussian moments."""
     law, parts = _law()
-    names = {str(symbol): symbol for symbol in law.drift.sympy().free_symbols}
+    names = Symbols(law.drift.sympy())
     temperature = names["eta"] / names["S"]
     charge, noise = parts
     written = -4 * names["gamma"] * charge + temperature * noise
@@ -113,7 +120,7 @@ def _law() -> tuple[Any, tuple[Any, Any]]:
     """The package's law of the scalar net, and C and Tr[Sigma A] written down by hand."""
     example = st.zoo.load("scalar-factor")
     law = st.derive(example.model, example.symmetries["rescaling"])
-    symbols = {str(symbol): symbol for symbol in law.noise_trace.sympy().free_symbols}
+    symbols = Symbols(law.noise_trace.sympy())
     u, w, a, x, e = (symbols[n] for n in ("u", "w", "a", "Sigma_x", "Sigma_eps"))
     # g_u = 2 r w x and g_w = 2 r u x with r = (u w - a) x - eps, E x^4 = 3 Sigma_x^2:
     # Var(2 r x) = 4 (2 (u w - a)^2 Sigma_x^2 + Sigma_x Sigma_eps).
@@ -161,9 +168,7 @@ def _follows(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
         # The swings of |theta|^2, which has diffusion, on the same paths.
         reference = float((np.diff(run.observables["size"], axis=1) ** 2).sum() / time / replicas)
         scale = float(np.abs(seen).mean())
-    line = st.trend(
-        [(h, st.mean_over_replicas(s)) for h, s in zip(steps, swings, strict=True)]
-    )
+    line = st.trend([(h, st.mean_over_replicas(s)) for h, s in zip(steps, swings, strict=True)])
     parts = [
         near("C(t) - C(0) is the integral of -4 gamma C + 2 sigma^2 Tr[Sigma A]", 0.0, paths[1],
              0.06 * scale),

@@ -33,6 +33,7 @@ from proofs_check import Budget, Claim
 from proofs_check._draws import point
 from proofs_check._paths import near, noise_size, size, step_law, uniform
 from proofs_check._steps import cited, proof, same
+from proofs_check._symbols import Symbols
 
 
 def claim() -> Claim:
@@ -70,7 +71,8 @@ def exact() -> st.Verdict:
         st.identity(
             "g_B^T A g_B of a mean of S gradients is 1/S^2 times the sum over pairs of samples",
             lambda a: (
-                charge(a, jnp.sum(a["G"], axis=0)) - jnp.einsum("ia,ab,jb->", a["G"], a["A"], a["G"])
+                charge(a, jnp.sum(a["G"], axis=0))
+                - jnp.einsum("ia,ab,jb->", a["G"], a["A"], a["G"])
             ),
             {"A": symmetric, "G": ("S", "d")},
         ),
@@ -114,7 +116,7 @@ def _derived() -> list[st.Verdict]:
     example = st.zoo.load("scalar-factor")
     law = st.derive(example.model, example.symmetries["rescaling"])
     found = law.discrete_drift.sympy()
-    names = {str(symbol): symbol for symbol in found.free_symbols}
+    names = Symbols(found)
     eta, size, gamma = names["eta"], names["S"], names["gamma"]
     u, w, a, x, e = (names[n] for n in ("u", "w", "a", "Sigma_x", "Sigma_eps"))
     gap, charge = u * w - a, u**2 - w**2

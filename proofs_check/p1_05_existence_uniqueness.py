@@ -33,6 +33,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._paths import CONFIDENCE, near, size, tail, uniform
 from proofs_check._steps import cited, proof, same, sign, small
+from proofs_check._symbols import Symbols
 
 
 def claim() -> Claim:
@@ -102,7 +103,7 @@ def _closed_form() -> list[st.Verdict]:
     law = st.derive(example.model, example.symmetries["rescaling"])
     assert law.equilibrium is not None and law.equilibrium.solution is not None
     best = law.equilibrium.solution
-    names = {str(symbol): symbol for symbol in best.free_symbols}
+    names = Symbols(best)
     eta, size, gamma = names["eta"], names["S"], names["gamma"]
     up, down = names["s_+"], names["s_-"]
     above, below = names["c_+"], names["c_-"]

@@ -11,8 +11,8 @@ Relation: equality.
 
 Reference: arXiv 2402.07193, section on the noise equilibrium.
 
-Proof idea: G(lambda) = 2 sigma^2 sum_i mu_i s_i exp(-2 mu_i lambda); terms of one sign never cancel,
-terms of both signs do once. With A = I, d|theta|^2/dt = 2 sigma^2 s/|theta|^2.
+Proof idea: G(lambda) = 2 sigma^2 sum_i mu_i s_i exp(-2 mu_i lambda); terms of one sign never
+cancel, terms of both signs do once. With A = I, d|theta|^2/dt = 2 sigma^2 s/|theta|^2.
 
 Example output:
 

@@ -1,9 +1,9 @@
 """P1.7: weight decay holds a scale-invariant layer at a norm set by the noise.
 
 Statement: under the SDE |theta|^4 -> sigma^2 s/(2 gamma), s = Tr Sigma(theta/|theta|). Under SGD at
-grad L = 0, E[|theta|^2]/E[1/|theta|^2] = u = eta s/(4 S gamma (1 - eta gamma)) exactly; |theta|^4 is
-u up to the relative spread of |g_B|^2, which adds v (1 - a^2)/(2 a^2), v = Var|g_B|^2/(E|g_B|^2)^2,
-a = 1 - 2 eta gamma, to first order in v.
+grad L = 0, E[|theta|^2]/E[1/|theta|^2] = u = eta s/(4 S gamma (1 - eta gamma)) exactly; |theta|^4
+is u up to the relative spread of |g_B|^2, v = Var|g_B|^2/(E|g_B|^2)^2, which adds v (1 - a^2)/(2 a^2),
+a = 1 - 2 eta gamma, to first order.
 
 Assumptions: scale invariance; grad L = 0; s and v the same in all directions; 0 < eta gamma < 1.
 
@@ -31,6 +31,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._paths import CONFIDENCE, near, size, tail, uniform
 from proofs_check._steps import cited, proof, same
+from proofs_check._symbols import Symbols
 
 _WIDTH = 8
 
@@ -110,19 +111,21 @@ def _derived() -> list[st.Verdict]:
     example = st.zoo.load("scale-invariant")
     law = st.derive(example.bound(), example.symmetries["scale"])
     equilibrium = law.equilibrium
-    assert equilibrium is not None and equilibrium.solution is not None
-    names = {str(symbol): symbol for symbol in equilibrium.solution.free_symbols}
+    assert equilibrium is not None and equilibrium.fixed_charge is not None
+    names = Symbols(equilibrium.solution)
     eta, size, gamma, s, c = (names[n] for n in ("eta", "S", "gamma", "s_+", "c_+"))
     point = sympy.Symbol("n", positive=True)
-    positive = {s: sympy.Symbol("s", positive=True), c: point, gamma: sympy.Symbol("g", positive=True)}
+    decay = sympy.Symbol("g", positive=True)
+    positive = {s: sympy.Symbol("s", positive=True), c: point, gamma: decay}
+    fixed = equilibrium.fixed_charge.subs(positive)
     moved = (sympy.exp(4 * equilibrium.solution) * c**2).subs(positive)
     sphere = positive[s] * point
     return [
         law.verdict,
         same("derive's lambda*: |theta|^4 there is sigma^2 s/(2 gamma), s = n Tr Sigma", moved,
-             eta / size * sphere / (4 * positive[gamma])),
-        same("derive's fixed point of SGD, squared, is u", equilibrium.fixed_charge.subs(positive) ** 2,
-             eta * sphere / (4 * size * positive[gamma] * (1 - eta * positive[gamma]))),
+             eta / size * sphere / (4 * decay)),
+        same("derive's fixed point of SGD, squared, is u", fixed**2,
+             eta * sphere / (4 * size * decay * (1 - eta * decay))),
     ]  # fmt: skip
 
 
@@ -137,7 +140,7 @@ def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
     gamma, rate = uniform(keys[0], 0.15, 0.25), uniform(keys[1], 0.15, 0.25)
     batch = int(jax.random.randint(keys[2], (), 1, 4))
     start = {"w": uniform(keys[3], 0.5, 1.5) * jax.random.normal(keys[3], (_WIDTH,))}
-    # g = -y (x - w (w.x)) on the unit sphere: |g_B|^2 is chi^2 with d - 1 degrees of freedom, over S.
+    # g = -y (x - w (w.x)) on the unit sphere: S |g_B|^2 is chi^2 with d - 1 degrees of freedom.
     noise, spread = _WIDTH - 1.0, 2 / (_WIDTH - 1)
     replicas = 256
     steps = budget.steps(replicas, nanoseconds=1000.0, share=0.3, most=1000)

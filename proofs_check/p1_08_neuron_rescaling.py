@@ -1,13 +1,13 @@
 """P1.8: every neuron with a homogeneous activation has a charge and an equilibrium of its own.
 
-Statement: with phi(c h) = c^k phi(h) for c > 0, w_j -> exp(lambda) w_j, u_j -> exp(-k lambda) u_j is
-a symmetry for every hidden neuron j, with charge C_j = |w_j|^2 - k u_j^2 and
+Statement: with phi(c h) = c^k phi(h) for c > 0, w_j -> exp(lambda) w_j, u_j -> exp(-k lambda) u_j
+is a symmetry for every hidden neuron j, with charge C_j = |w_j|^2 - k u_j^2 and
 dC_j/dt = -4 gamma C_j + 2 sigma^2 (Tr Sigma_{w_j} - k Sigma_{u_j}). At gamma = 0,
-lambda* = ln(s_w/(k s_u))/(2 (1 + k)); for ReLU (k = 1), |w_j|^2 and u_j^2 of a neuron that sees half
-of N(0, I_d) end in the ratio d : 1.
+lambda* = ln(s_w/(k s_u))/(2 (1 + k)); for ReLU (k = 1), |w_j|^2 and u_j^2 of a neuron that sees
+half of N(0, I_d) end in the ratio d : 1.
 
-Assumptions: phi positively homogeneous of degree k, differentiable almost everywhere; for the ratio,
-label noise independent of the input at a minimum, eta -> 0.
+Assumptions: phi positively homogeneous of degree k, differentiable almost everywhere; for the
+ratio, label noise independent of the input at a minimum, eta -> 0.
 
 Relation: equality.
 
@@ -35,6 +35,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._paths import CONFIDENCE, size, step_law, tail, uniform
 from proofs_check._steps import cited, proof, same
+from proofs_check._symbols import Symbols
 
 
 def claim() -> Claim:
@@ -111,7 +112,7 @@ def _squared_neuron() -> list[st.Verdict]:
     )  # fmt: skip
     law = st.derive(model, st.Exponential(lambda p: {"u": -2 * p["u"], "w": p["w"]}))
     assert law.equilibrium is not None and law.equilibrium.solution is not None
-    names = {str(symbol): symbol for symbol in law.equilibrium.solution.free_symbols}
+    names = Symbols(law.equilibrium.solution)
     plus, minus = names["s_+"], names["s_-"]
     # exp(6 lambda*) = s_+/(2 s_-) is where s_+ exp(-2 lambda) = 2 s_- exp(4 lambda).
     return [
@@ -145,13 +146,15 @@ def _observables(decay: float) -> Any:
 
 
 def _balanced(activation: Any, key: jax.Array, budget: Budget) -> st.Verdict:
-    """Two neurons, unbalanced each in its own way: every step, and where SGD takes their charges."""
+    """Two neurons, unbalanced each in its own way: every step, and where SGD takes them."""
     keys = jax.random.split(key, 4)
     angle, length = uniform(keys[0], 0.0, 6.28), uniform(keys[1], 0.8, 1.2)
     teacher = length * np.array([math.cos(angle), math.sin(angle)])
 
     def loss(p: Any, z: Any) -> Any:
-        return (p["u"] @ activation(p["W"] @ z["x"]) - jnp.asarray(teacher) @ z["x"] - z["eps"]) ** 2
+        return (
+            p["u"] @ activation(p["W"] @ z["x"]) - jnp.asarray(teacher) @ z["x"] - z["eps"]
+        ) ** 2
 
     random = {"x": st.Normal(2), "eps": st.Normal(())}
     model = st.Model(loss, {"W": (2, 2), "u": (2,)}, random, name="two neurons")

@@ -20,6 +20,7 @@ Example output:
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ from proofs_check import Budget, Claim
 from proofs_check._draws import covariance, point
 from proofs_check._paths import near, noise_size, size, step_law, uniform
 from proofs_check._steps import cited, proof, same, small
+from proofs_check._symbols import Symbols
 
 
 def claim() -> Claim:
@@ -128,22 +130,27 @@ def _derived() -> list[st.Verdict]:
     """The package's laws: for all sizes, at sizes, and in formulas written down by hand."""
     example = st.zoo.load("two-layer-linear")
     symmetry = example.symmetries["double-rotation"]
-    general = st.derive(example.model, symmetry)
-    law = st.derive(example.model.bind(dy=1, h=1, dx=2), symmetry)
-    names = {str(symbol): symbol for symbol in law.drift.sympy().free_symbols}
+    law = st.derive(example.model, symmetry)
+    found, stepped = (e.entries(dy=1, h=1, dx=2)[0, 0] for e in (law.drift, law.discrete_drift))
+    names = Symbols(found, stepped)
+    eta, size, gamma = names["eta"], names["S"], names["gamma"]
     one = lambda name: sympy.Matrix([[names[name]]])
     row = lambda name: sympy.Matrix([[names[f"{name}_11"], names[f"{name}_12"]]])
     u, w, labels = one("U_11"), row("W"), one("Sigma_eps_11")
     inputs = sympy.Matrix(2, 2, lambda i, j: names[f"Sigma_x_{min(i, j) + 1}{max(i, j) + 1}"])
-    left, right = _gammas(u * w - row("V"), inputs, labels, lambda m: m.trace())
+    gap = u * w - row("V")
+    left, right = _gammas(gap, inputs, labels, lambda m: m.trace())
     noise = (w * right * w.T - u.T * left * u)[0, 0]
     charge = (u.T * u - w * w.T)[0, 0]
-    drift = -4 * names["gamma"] * charge + names["eta"] / names["S"] * noise
+    mean = 2 * gap * inputs
+    descent = (w * mean.T * mean * w.T - u.T * mean * mean.T * u)[0, 0]
+    step = -4 * eta * gamma * (1 - eta * gamma) * charge + eta**2 * (descent + noise / size)
     return [
-        general.verdict,
-        general.check_at(dy=2, h=1, dx=1),
-        same("derive's dQ/dt at dy = h = 1, dx = 2 is the formula for Gaussian data",
-             law.drift.sympy()[0, 0], drift),
+        law.verdict,
+        law.check_at(dy=2, h=1, dx=1),
+        same("derive's dQ/dt, at dy = h = 1, dx = 2, is the formula for Gaussian data", found,
+             -4 * gamma * charge + eta / size * noise),
+        same("derive's mean of Q' - Q there is that of the exact step", stepped, step),
     ]  # fmt: skip
 
 
@@ -209,8 +216,6 @@ def _follows(loss: Callable[..., Any], key: jax.Array, budget: Budget) -> st.Ver
 
 
 def _replaced(run: st.Run, observables: Any) -> st.Run:
-    import dataclasses
-
     return dataclasses.replace(run, observables=observables)
 
 

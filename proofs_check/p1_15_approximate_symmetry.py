@@ -1,9 +1,9 @@
 """P1.15: an approximate symmetry obeys the charge law up to the size of its breaking.
 
 Statement: for any symmetric A, symmetry or not, d(theta^T A theta) has the drift
--2 theta^T A grad L - 4 gamma C + 2 sigma^2 Tr[Sigma A] and the diffusion 8 sigma^2 Var(g . A theta).
-With l = l_0 + eps l_1, A a symmetry of l_0, both extra terms are of order eps and eps^2; one step of
-SGD is exactly C' = a^2 C - 2 a eta g . A theta + eta^2 g^T A g, a = 1 - 2 eta gamma.
+-2 theta^T A grad L - 4 gamma C + 2 sigma^2 Tr[Sigma A] and the diffusion 8 sigma^2 Var(g . A
+theta). With l = l_0 + eps l_1, A a symmetry of l_0, the extra terms are of order eps and eps^2; one
+step of SGD is exactly C' = a^2 C - 2 a eta g . A theta + eta^2 g^T A g, a = 1 - 2 eta gamma.
 
 Assumptions: l twice differentiable; A symmetric; for the size of the terms, l_1 bounded along A.
 
@@ -52,7 +52,7 @@ def exact() -> st.Verdict:
     keep = lambda a: 1 - 2 * a["eta"] * a["gamma"]
     form = lambda a, v: v @ a["A"] @ v
     steps = [
-        cited("drift grad C . b + sigma^2 Tr[Hess C Sigma] and diffusion 2 sigma^2 (grad C)^T Sigma "
+        cited("drift grad C . b + sigma^2 Tr[Hess C Sigma], diffusion 2 sigma^2 (grad C)^T Sigma "
               "grad C, b = -grad L - 2 gamma theta", "Ito's formula"),
         st.identity(
             "grad C = 2 A theta and Hess C v = 2 A v",
@@ -85,7 +85,7 @@ def exact() -> st.Verdict:
             {**samples, "A": symmetric},
         ),
         st.identity(
-            "g = g_0 + eps g_1: g . A theta = g_0 . A theta + eps g_1 . A theta, and the first is 0",
+            "g = g_0 + eps g_1: g . A theta = g_0 . A theta + eps g_1 . A theta",
             lambda a: (
                 (a["G"] + a["eps"] * a["F"]) @ a["A"] @ a["t"]
                 - a["G"] @ a["A"] @ a["t"]
@@ -167,15 +167,15 @@ def _nearly(breaking: float, key: jax.Array, budget: Budget) -> st.Verdict:
         swings.append((seen["cross"] ** 2).mean(axis=1))
     parts += [
         *(
-            near(f"the charge law is violated by at most {_SHARE:g} eps of the noise, eps = {eps:g}",
+            near(f"the charge law is off by at most {_SHARE:g} eps of the noise, eps = {eps:g}",
                  0.0, found, _SHARE * eps)
             for eps, found in zip((breaking, breaking / 2), broken, strict=True)
         ),
         near("the diffusion falls as eps^2: its ratio at eps and eps/2 is 4", 0.0,
              swings[0] - 4 * swings[1], 0.4 * float(swings[0].mean())),
     ]  # fmt: skip
-    how = f"violations {broken[0].mean():.3g}, {broken[1].mean():.3g} of the noise; E[(g . A theta)^2] "
-    how += f"{swings[0].mean():.3g}, {swings[1].mean():.3g}"
+    how = f"off by {broken[0].mean():.3g}, {broken[1].mean():.3g} of the noise; "
+    how += f"E[(g . A theta)^2] {swings[0].mean():.3g}, {swings[1].mean():.3g}"
     return st.conjunction("a slightly broken symmetry", parts, how=how)
 
 
