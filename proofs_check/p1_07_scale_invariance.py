@@ -2,8 +2,8 @@
 
 Statement: under the SDE |theta|^4 -> sigma^2 s/(2 gamma), s = Tr Sigma(theta/|theta|). Under SGD at
 grad L = 0, E[|theta|^2]/E[1/|theta|^2] = u = eta s/(4 S gamma (1 - eta gamma)) exactly; |theta|^4
-is u up to the relative spread of |g_B|^2, v = Var|g_B|^2/(E|g_B|^2)^2, which adds v (1 - a^2)/(2 a^2),
-a = 1 - 2 eta gamma, to first order.
+is u up to the relative spread v = Var|g_B|^2/(E|g_B|^2)^2, which adds v (1 - a^2)/(2 a^2) to first
+order, a = 1 - 2 eta gamma.
 
 Assumptions: scale invariance; grad L = 0; s and v the same in all directions; 0 < eta gamma < 1.
 
