@@ -114,11 +114,16 @@ def exact() -> st.Verdict:
 
 def _derived() -> list[st.Verdict]:
     example = st.zoo.load("scalar-factor")
-    law = st.derive(example.model, example.symmetries["rescaling"])
+    law: Any = st.derive(example.model, example.symmetries["rescaling"])
     found = law.momentum_drift.sympy()
     names = Symbols(found)
     written = (names["eta"] / (1 - names["beta"])) ** 2 / names["S"] * law.noise_trace.sympy()
     return [law.verdict, same("derive's change per step with momentum", found, written)]
+
+
+@functools.cache
+def _layer() -> st.Model:
+    return st.zoo.load("scale-invariant").bound(d=8)
 
 
 def _grows(weight_decay: float, key: jax.Array, budget: Budget) -> st.Verdict:
@@ -128,8 +133,7 @@ def _grows(weight_decay: float, key: jax.Array, budget: Budget) -> st.Verdict:
     """
     keys = jax.random.split(key, 5)
     beta = uniform(keys[0], 0.4, 0.8)
-    batch = int(jax.random.randint(keys[1], (), 1, 4))
-    model = st.zoo.load("scale-invariant").bound(d=8)
+    batch, model = 2, _layer()
     start = jax.random.normal(keys[2], (8,))
     start = {"w": start / jnp.linalg.norm(start) * uniform(keys[3], 1.2, 1.6)}
     replicas, effective, ratios = 256, 0.1, []

@@ -119,7 +119,7 @@ def _derived() -> list[st.Verdict]:
 def _law() -> tuple[Any, tuple[Any, Any]]:
     """The package's law of the scalar net, and C and Tr[Sigma A] written down by hand."""
     example = st.zoo.load("scalar-factor")
-    law = st.derive(example.model, example.symmetries["rescaling"])
+    law: Any = st.derive(example.model, example.symmetries["rescaling"])
     symbols = Symbols(law.noise_trace.sympy())
     u, w, a, x, e = (symbols[n] for n in ("u", "w", "a", "Sigma_x", "Sigma_eps"))
     # g_u = 2 r w x and g_w = 2 r u x with r = (u w - a) x - eps, E x^4 = 3 Sigma_x^2:

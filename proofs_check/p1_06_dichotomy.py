@@ -21,6 +21,7 @@ Example output:
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -102,7 +103,7 @@ def _unbounded(what: str, expression: Any, symbol: sympy.Symbol, at: Any) -> st.
 def _side(name: str, symmetry: str, kind: str) -> st.Verdict:
     """Say where the derived equilibrium of an example lies without weight decay."""
     example = st.zoo.load(name)
-    law = st.derive(example.bound(), example.symmetries[symmetry])
+    law: Any = st.derive(example.bound(), example.symmetries[symmetry])
     found = None if law.equilibrium is None else law.equilibrium.kind
     status = law.verdict.status if found == kind else st.Status.REFUTED
     how = f"derived: {found}"
@@ -124,26 +125,35 @@ def _exponent(
     return near(claim, predicted, slope, 0.06)
 
 
+@functools.cache
+def _layer() -> tuple[st.Model, Any]:
+    example = st.zoo.load("scale-invariant")
+    model = example.bound(d=8)
+    return model, st.derive(model, example.symmetries["scale"])
+
+
+@functools.cache
+def _net() -> st.Model:
+    return st.zoo.load("two-layer-linear").bound(dy=1, h=1, dx=2)
+
+
 def _fourth_power(key: jax.Array, budget: Budget) -> st.Verdict:
     """Follow |theta|^4 of a scale-invariant layer at two learning rates for the same time."""
     keys = jax.random.split(key, 4)
-    example = st.zoo.load("scale-invariant")
-    model = example.bound(d=8)
-    law = st.derive(model, example.symmetries["scale"])
+    model, law = _layer()
     start = jax.random.normal(keys[0], (8,))
     start = {"w": start / jnp.linalg.norm(start) * uniform(keys[1], 1.0, 1.5)}
     noise = float(law.noise_trace.callable()({"w": start["w"] / jnp.linalg.norm(start["w"])}))
-    batch = int(jax.random.randint(keys[2], (), 1, 4))
     replicas, rate, ratios = 256, 0.1, []
     steps = budget.steps(replicas, nanoseconds=1000.0, share=0.5, most=600)
     for eta, count in ((rate, steps), (rate / 2, 4 * steps)):
         run = st.simulate(
-            model, st.SGD(eta, batch), params=start, steps=count, replicas=replicas, key=keys[3],
+            model, st.SGD(eta), params=start, steps=count, replicas=replicas, key=keys[3],
             observe=size,
         )  # fmt: skip
         grown = run.final["size"] ** 2 - float(jnp.sum(start["w"] ** 2)) ** 2
-        # sigma^2 = eta/(2 S) and t = eta k.
-        ratios.append((eta, st.mean_over_replicas(grown / (2 * eta**2 / batch * noise * count))))
+        # sigma^2 = eta/2 and t = eta k.
+        ratios.append((eta, st.mean_over_replicas(grown / (2 * eta**2 * noise * count))))
     claim = "|theta|^4 - |theta_0|^4 = 4 sigma^2 s t as eta -> 0 (as a ratio)"
     shown = ", ".join(f"{found.mean:.4f} at eta = {eta:g}" for eta, found in ratios)
     found = st.equivalence(claim, 1.0, st.trend(ratios).limit, 0.04, CONFIDENCE)
@@ -154,7 +164,7 @@ def _two_sided(key: jax.Array, predicted: float) -> st.Verdict:
     """The exponent of a net whose rescaling has noise on both sides."""
     keys = jax.random.split(key)
     flow = uniform(keys[0], 0.3, 0.6)
-    model = st.zoo.load("two-layer-linear").bound(dy=1, h=1, dx=2)
+    model = _net()
     teacher = model.values["V"]
     start = {"U": np.full((1, 1), math.exp(flow)), "W": math.exp(-flow) * teacher}
     return _exponent(model, start, 8000, predicted, keys[1])
@@ -162,7 +172,7 @@ def _two_sided(key: jax.Array, predicted: float) -> st.Verdict:
 
 def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
     keys = jax.random.split(key, 3)
-    layer = st.zoo.load("scale-invariant").bound(d=8)
+    layer, _ = _layer()
     start = {"w": 0.2 * jax.random.normal(keys[0], (8,))}
     return proof(
         "one side runs away, two sides settle",

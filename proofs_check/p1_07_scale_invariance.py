@@ -109,14 +109,13 @@ def _spread() -> list[st.Verdict]:
 def _derived() -> list[st.Verdict]:
     """What the package derives for a layer, in the symbols s_+ = Tr Sigma and c_+ = |theta|^2."""
     example = st.zoo.load("scale-invariant")
-    law = st.derive(example.bound(), example.symmetries["scale"])
+    law: Any = st.derive(example.bound(), example.symmetries["scale"])
     equilibrium = law.equilibrium
-    assert equilibrium is not None and equilibrium.fixed_charge is not None
     names = Symbols(equilibrium.solution)
     eta, size, gamma, s, c = (names[n] for n in ("eta", "S", "gamma", "s_+", "c_+"))
     point = sympy.Symbol("n", positive=True)
     decay = sympy.Symbol("g", positive=True)
-    positive = {s: sympy.Symbol("s", positive=True), c: point, gamma: decay}
+    positive: Any = {s: sympy.Symbol("s", positive=True), c: point, gamma: decay}
     fixed = equilibrium.fixed_charge.subs(positive)
     moved = (sympy.exp(4 * equilibrium.solution) * c**2).subs(positive)
     sphere = positive[s] * point

@@ -130,7 +130,7 @@ def _derived() -> list[st.Verdict]:
     """The package's laws: for all sizes, at sizes, and in formulas written down by hand."""
     example = st.zoo.load("two-layer-linear")
     symmetry = example.symmetries["double-rotation"]
-    law = st.derive(example.model, symmetry)
+    law: Any = st.derive(example.model, symmetry)
     found, stepped = (e.entries(dy=1, h=1, dx=2)[0, 0] for e in (law.drift, law.discrete_drift))
     names = Symbols(found, stepped)
     eta, size, gamma = names["eta"], names["S"], names["gamma"]

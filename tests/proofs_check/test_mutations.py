@@ -68,7 +68,7 @@ def plant(mutation, monkeypatch):
     module = importlib.import_module(f"symtheory.{mutation.module}")
     source = inspect.getsource(getattr(module, mutation.function))
     assert source.count(mutation.right) == 1, "the source has changed: update the table"
-    code = compile(source.replace(mutation.right, mutation.wrong), module.__file__, "exec")
+    code = compile(source.replace(mutation.right, mutation.wrong), str(module.__file__), "exec")
     scope = dict(vars(module))
     exec(code, scope)
     changed = scope[mutation.function]
