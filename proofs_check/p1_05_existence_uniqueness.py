@@ -4,7 +4,8 @@ Statement: G(lambda) = -4 gamma C(theta_lambda) + 2 sigma^2 Tr[Sigma(theta_lambd
 monotonically. Either it vanishes identically, or there is exactly one lambda* in R or at +-infinity
 with G(lambda*) = 0; theta_lambda* depends on the orbit alone.
 
-Assumptions: exponential symmetry with A = sum_i mu_i n_i n_i^T; weight decay gamma >= 0.
+Assumptions: exponential symmetry with A = sum_i mu_i n_i n_i^T; weight decay gamma >= 0. That SGD
+ends there takes more: its minima are a single orbit (else it goes from orbit to orbit), eta -> 0.
 
 Relation: equality.
 
@@ -20,16 +21,20 @@ Example output:
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._draws import point
+from proofs_check._paths import CONFIDENCE, near, size, tail, uniform
 from proofs_check._steps import cited, proof, same, sign, small
+from proofs_check._symbols import Symbols
 
 
 def claim() -> Claim:
@@ -37,7 +42,12 @@ def claim() -> Claim:
         "P1.5",
         "Exactly one noise equilibrium on every orbit: G(lambda) falls, its zero lambda* does not "
         "depend on the initialization",
-        ("exponential symmetry", "A = A^T", "weight decay gamma >= 0"),
+        (
+            "exponential symmetry",
+            "A = A^T",
+            "weight decay gamma >= 0",
+            "for SGD: the minima are one orbit, eta -> 0",
+        ),
         "equality",
         "arXiv 2402.07193, main theorem",
     )
@@ -83,37 +93,95 @@ def exact() -> st.Verdict:
             "one zero; its limits at +-infinity have the signs that make it exist, finite or not",
             "monotone functions",
         ),
+        *_closed_form(),
     ]
     return proof("existence, uniqueness and independence of the initialization", steps)
 
 
-def _same_equilibrium(law: Any, model: st.Model, key: jax.Array, turn: Any) -> st.Verdict:
-    """Find lambda* from two points, the second moved by `turn`, and compare the two equilibria."""
-    key_start, key_flow = jax.random.split(key)
-    start = point(model, key_start)
-    flow = float(jax.random.uniform(key_flow, minval=0.3, maxval=1.0))
-    settings = {"learning_rate": 0.01, "batch_size": 1, "weight_decay": 0.001}
-    points = [law.equilibrium.at(p, **settings) for p in (start, turn(start, flow))]
-    first, second = (point.charge for point in points)
-    scale = max(abs(float(first)), abs(float(second)), 1e-12)
-    how = f"two points {flow:.2f} apart, certified brackets of lambda*"
-    off = abs(float(first) - float(second)) / scale
-    return small("the same equilibrium from two initializations", off, 1e-8, how)
+def _closed_form() -> list[st.Verdict]:
+    """What the package derives for A with eigenvalues 1 and -1, in s_+-, c_+-."""
+    example = st.zoo.load("scalar-factor")
+    law: Any = st.derive(example.model, example.symmetries["rescaling"])
+    best = law.equilibrium.solution
+    names = Symbols(best)
+    eta, size, gamma = names["eta"], names["S"], names["gamma"]
+    up, down = names["s_+"], names["s_-"]
+    above, below = names["c_+"], names["c_-"]
+    ratio = (eta / size * up + 4 * gamma * below) / (eta / size * down + 4 * gamma * above)
+    power = sympy.Symbol("e", positive=True)  # exp(2 lambda)
+    drift = (-4 * gamma * above * power + eta / size * up / power) - (
+        -4 * gamma * below / power + eta / size * down * power
+    )
+    return [
+        law.verdict,
+        same("derive's lambda* at eigenvalues 1, -1: exp(4 lambda*) = (T s_+ + 4 gamma c_-)/(T s_- "
+             "+ 4 gamma c_+), T = 2 sigma^2", sympy.exp(4 * best), ratio),
+        same("there G = 0", (drift * power).subs(power, sympy.sqrt(ratio)), 0),
+    ]  # fmt: skip
 
 
-def _case(turn: Any, key: jax.Array) -> st.Verdict:
+@functools.cache
+def _law() -> tuple[Any, st.Model]:
     example = st.zoo.load("two-layer-linear")
-    model = example.bound()
-    law = st.derive(model, example.symmetries["rescaling"])
-    return _same_equilibrium(law, model, key, turn)
+    model = example.sized(dy=1, h=1, dx=2)
+    return st.derive(model, example.symmetries["rescaling"]), model
+
+
+def _same_end(spread: tuple[float, float], key: jax.Array, budget: Budget) -> st.Verdict:
+    """Start SGD at two points of one orbit and compare where it ends, with lambda* and alike.
+
+    Args:
+        spread: Variances of the two inputs. With both positive the minima u w = V are one orbit.
+        key: What teacher, points and noise are drawn from.
+        budget: How long.
+    """
+    law, model = _law()
+    keys = jax.random.split(key, 5)
+    angle = uniform(keys[0], 0.6, 1.0)
+    teacher = uniform(keys[1], 0.8, 1.2) * np.array([[math.cos(angle), math.sin(angle)]])
+    values = {"V": teacher, "Sigma_x": np.diag(spread), "Sigma_eps": np.eye(1)}
+    bound = model.bind(**values)
+    flow = uniform(keys[2], 0.4, 0.7)
+    starts = [
+        {"U": np.full((1, 1), math.exp(t)), "W": math.exp(-t) * teacher} for t in (flow, -flow)
+    ]
+    replicas, rate = 256, 0.02
+    observe = {"charge": law.observables()["charge"], "size": size}
+
+    def ends(eta: float, steps: int) -> list[st.Run]:
+        return [
+            st.simulate(bound, st.SGD(eta), params=start, steps=steps, replicas=replicas, key=k,
+                        observe=observe)
+            for start, k in zip(starts, jax.random.split(keys[3]), strict=True)
+        ]  # fmt: skip
+
+    settings = {"learning_rate": rate, "batch_size": 1, "weight_decay": 0.0}
+    points = [law.equilibrium.at(start, **settings, **values) for start in starts]
+    first, second = (float(p.charge) for p in points)
+    off = abs(first - second) / max(abs(first), 1e-12)
+    how = f"two points {2 * flow:.2f} apart, certified brackets of lambda*"
+    parts = [*(p.verdict for p in points),
+             small("lambda* is the same point of the orbit from both", off, 1e-8, how)]  # fmt: skip
+    steps = budget.steps(replicas, nanoseconds=200.0, share=0.5, most=4000)
+    line = []
+    for eta, count in ((rate, steps), (rate / 2, 4 * steps)):
+        runs = ends(eta, count)
+        tails = [tail(run, share=0.3)[:, 0] for run in runs]
+        scale = float(np.mean([tail(run, "size") for run in runs]))
+        claim = f"SGD ends at the same charge from both points, eta = {eta:g}"
+        parts.append(near(claim, 0.0, tails[0] - tails[1], 0.05 * scale))
+        line.append((eta, st.mean_over_replicas(np.concatenate(tails))))
+    parts.append(
+        st.equivalence("as eta -> 0 SGD ends at C(theta at lambda*)", first, st.trend(line).limit,
+                       0.05 * scale, CONFIDENCE)
+    )  # fmt: skip
+    return proof("the same equilibrium from two initializations of one orbit", parts)
 
 
 def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
-    return _case(lambda p, t: {"U": jnp.exp(t) * p["U"], "W": jnp.exp(-t) * p["W"]}, key)
+    return _same_end((1.0, 2.0), key, budget)
 
 
 def control() -> st.Verdict:
-    """The second point is on another orbit."""
-    return _case(
-        lambda p, t: {"U": jnp.exp(t) * p["U"], "W": jnp.exp(t) * p["W"]}, jax.random.key(1)
-    )
+    """The second input is always 0, so that the minima are many orbits, and SGD leaves its own."""
+    return _same_end((1.0, 0.0), jax.random.key(1), Budget(1.0))

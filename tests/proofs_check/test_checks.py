@@ -1,0 +1,38 @@
+"""Every statement holds, its control is refuted, and another seed says the same."""
+
+import pytest
+
+import proofs_check
+from proofs_check._runner import Spec, run_one
+from symtheory import Status, Verdict
+
+ALL = proofs_check.statements()
+# Statements of which a part rests on a measurement: their proof is at most this.
+SUPPORTED = frozenset()
+
+
+@pytest.mark.parametrize("statement", ALL, ids=lambda s: s.id)
+def test_the_proof_goes_through(statement):
+    verdict = statement.module.exact()
+    want = "supported" if statement.id in SUPPORTED else "proved"
+    assert str(verdict.status) in (want, "not_applicable"), str(verdict)
+    assert verdict.parts, "a proof has named steps"
+    assert all(part.claim for part in verdict.parts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statement", ALL, ids=lambda s: s.id)
+def test_the_control_is_refuted(statement):
+    verdict = statement.module.control()
+    assert str(verdict.status) == "refuted", str(verdict)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statement", ALL, ids=lambda s: s.id)
+@pytest.mark.parametrize("seed", range(3))
+def test_another_seed_says_the_same(statement, seed, monkeypatch):
+    # Proof and control do not depend on the seed, and are tested above.
+    monkeypatch.setattr(statement.module, "exact", lambda: Verdict(Status.PROVED, "see above"))
+    monkeypatch.setattr(statement.module, "control", lambda: Verdict(Status.REFUTED, "see above"))
+    outcome = run_one(statement, Spec(seed=seed, seconds=1.0))
+    assert outcome.empirical == "supported", outcome.data["empirical"]
