@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 import symtheory as st
+from proofs_check._claim import Budget
 
 SYMMETRY = st.zoo.load("two-layer-linear").symmetries["double-rotation"]
 
@@ -49,3 +50,45 @@ def minimum(rng: np.random.Generator, V: np.ndarray, size: float = 0.3) -> dict[
     noise = np.clip(rng.normal(size=(rank, rank)), -1, 1)
     moved = np.diag(np.linspace(1.4, 1.1, rank)) @ (np.eye(rank) + size * noise)
     return {"U": (left * root) @ moved, "W": np.linalg.solve(moved, root[:, None] * right)}
+
+
+def misaligned(rng: np.random.Generator) -> tuple[st.Model, np.ndarray]:
+    """Draw a net whose label noise and inputs lie askew to V: the noise turns it visibly."""
+    V = axes(rng, 2) @ np.diag(rng.uniform([1.1, 0.7], [1.3, 0.9])) @ axes(rng, 2)
+    left, _, right = np.linalg.svd(V)
+    angle = np.pi / 4 + rng.uniform(-0.1, 0.1)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    inputs = np.diag(rng.uniform([0.25, 2.2], [0.35, 2.8]))
+    labels = np.diag(rng.uniform([0.08, 1.8], [0.12, 2.2]))
+    inputs = right.T @ turn @ inputs @ turn.T @ right
+    labels = left @ turn.T @ labels @ turn @ left.T
+    return net(V, (inputs + inputs.T) / 2, (labels + labels.T) / 2), V
+
+
+def comes_to_rest(
+    flow: Any,
+    predicted: Any,
+    start: Any,
+    key: jax.Array,
+    budget: Budget,
+    margin: float,
+    units: float = 2.0,
+) -> Any:
+    """Run SGD at two learning rates from one start and compare its rest with predictions.
+
+    It takes `units` of slow time, of which a step is eta^2: long enough to come to rest, and short
+    enough that replicas still turn together.
+    """
+    replicas = 64 if budget.seconds < 4 else 256
+    runs = []
+    for n, rate in enumerate((0.012, 0.006)):
+        steps = budget.steps(
+            replicas, nanoseconds=200.0, share=(0.2, 0.8)[n], most=int(units / rate**2)
+        )
+        runs.append(
+            st.simulate(
+                flow.model, st.SGD(rate, weight_decay=flow.weight_decay * rate), params=start,
+                steps=steps, replicas=replicas, key=jax.random.fold_in(key, n), observe=flow,
+            )
+        )  # fmt: skip
+    return st.compare_slow_flow(predicted, runs, margin=margin, confidence=0.999)

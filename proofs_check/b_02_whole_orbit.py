@@ -110,7 +110,7 @@ def exact() -> st.Verdict:
             {"R": symmetric, "X": symmetric},
         ),
         st.identity(
-            "and X = T Y T with T = R^-1, Y Y = R N2 R solves X N1 X = N2: what is left has T R - 1",
+            "X = T Y T, T = R^-1, Y Y = R N2 R solves X N1 X = N2: what is left has T R - 1",
             lambda a: (
                 a["T"] @ a["Y"] @ a["T"] @ a["R"] @ a["R"] @ a["T"] @ a["Y"] @ a["T"]
                 - a["T"] @ a["Y"] @ a["Y"] @ a["T"]
