@@ -56,7 +56,7 @@ def misaligned(rng: np.random.Generator) -> tuple[st.Model, np.ndarray]:
     """Draw a net whose label noise and inputs lie askew to V: the noise turns it visibly."""
     V = axes(rng, 2) @ np.diag(rng.uniform([1.1, 0.7], [1.3, 0.9])) @ axes(rng, 2)
     left, _, right = np.linalg.svd(V)
-    angle = np.pi / 4 + rng.uniform(-0.1, 0.1)
+    angle = np.pi / 4 + rng.uniform(0.05, 0.2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     inputs = np.diag(rng.uniform([0.25, 2.2], [0.35, 2.8]))
     labels = np.diag(rng.uniform([0.08, 1.8], [0.12, 2.2]))
