@@ -33,7 +33,7 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import fails
-from proofs_check._steps import cited, proof
+from proofs_check._steps import cited, proof, small
 from proofs_check._two_layer import SYMMETRY, comes_to_rest, generator, misaligned, net
 
 _MARGIN = 0.03
@@ -168,10 +168,23 @@ def _drawn(rng: np.random.Generator) -> tuple[st.SlowFlow, Any]:
     return flow, flow.stationary()
 
 
+def _charge_law(flow: st.SlowFlow) -> st.Verdict:
+    """Check the rates of symmetric generators against dQ/dt from the layers (P1.9)."""
+    u, w = flow.params["U"], flow.params["W"]
+    x, eps = (np.asarray(flow.model.values[name]) for name in ("Sigma_x", "Sigma_eps"))
+    change = 4 * (np.trace(eps) * w @ x @ w.T - np.trace(x) * u.T @ eps @ u)
+    wanted = np.array([change[0, 0] / 2, change[0, 1], change[1, 1] / 2])
+    off = float(np.max(np.abs(flow.rates - wanted)) / np.max(np.abs(wanted)))
+    how = "rates from the Lyapunov equation, charges from the layers"
+    return small("Tr[A H K] = sigma^2 Tr[A Sigma] for symmetric A", off, 1e-9, how)
+
+
 def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
     """Teacher, inputs and label noise drawn askew to one another."""
     flow, rest = _drawn(generator(key))
-    return _rests(flow, rest, key, budget)
+    return st.conjunction(
+        "the slow flow", [_charge_law(flow), flow.identity(), _rests(flow, rest, key, budget)]
+    )
 
 
 def control() -> st.Verdict:
