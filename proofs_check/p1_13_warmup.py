@@ -1,0 +1,175 @@
+"""P1.13: warmup. A small rate lets noise balance a rank-1 net, after which a large one is stable.
+
+Statement: for l = |u w^T x - y|^2 with label noise s^2 1, at a minimum,
+d(|u|^2 - |w|^2)/dt = -4 T s^2 (a |u|^2 - d_y w^T Sx w), a = Tr Sx, T = eta/S. The sharpness
+2 a |u|^2 + 2 d_y w^T Sx w falls along this flow and is least where it rests: an unbalanced start
+tolerates a small learning rate only, the balanced net a larger one.
+
+Assumptions: squared loss; a minimum; isotropic label noise independent of x.
+
+Relation: equality.
+
+Reference: arXiv 2402.07193, section on warmup.
+
+Proof idea: on the orbit (y^(1/2) u, y^(-1/2) w) the sharpness is 2 (p y + q/y), whose derivative by
+ln y is the drift of the charge, which grows with y.
+
+Example output:
+
+    P1.13  proved        supported     refuted
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy
+
+import symtheory as st
+from proofs_check import Budget, Claim
+from proofs_check._exactly import reads
+from proofs_check._steps import cited, proof, same, sign
+from proofs_check._two_layer import generator, spread
+
+_RATES = (0.008, 0.004)
+
+
+def claim() -> Claim:
+    return Claim(
+        "P1.13",
+        "d(|u|^2 - |w|^2)/dt = -4 T s^2 (Tr[Sx] |u|^2 - d_y w^T Sx w): noise balances a rank-1 net "
+        "and lowers its sharpness, so that warmup makes a large learning rate stable",
+        ("squared loss at a minimum", "isotropic label noise independent of x"),
+        "equality",
+        "arXiv 2402.07193, warmup",
+    )
+
+
+def exact() -> st.Verdict:
+    """Any sizes and covariances; the flow on the orbit in one variable."""
+    noises = {"x": st.Normal("dx", cov="Sx"), "e": st.Normal("dy")}
+    shapes = {"u": "dy", "w": "dx", "s": ()}
+    p, q, y, pu, qw, T, s2 = sympy.symbols("p q y |u|^2 |w|^2 T s2", positive=True)
+    sharpness, charge = 2 * (p * y + q / y), pu * y - qw / y
+    drift = -4 * T * s2 * (p * y - q / y)
+    speed = drift / sympy.diff(charge, y)
+    steps = [
+        reads(
+            "the gradient by u is -2 s (w.x) eps at a minimum, with E|.|^2 = 4 s^2 dy w^T Sx w",
+            st.expectation(
+                lambda z, c: jnp.sum((2 * c["s"] * (c["w"] @ z["x"]) * z["e"]) ** 2),
+                noises, shapes,
+            ),
+            "4 * dy (w^T Sx w) s^2",
+        ),
+        reads(
+            "that by w is -2 s (u.eps) x, with E|.|^2 = 4 s^2 a |u|^2",
+            st.expectation(
+                lambda z, c: jnp.sum((2 * c["s"] * (c["u"] @ z["e"]) * z["x"]) ** 2),
+                noises, shapes,
+            ),
+            "4 * s^2 Tr[Sx] |u|^2",
+        ),
+        cited("dC/dt = T Tr[Sigma A] = T (E|grad_u|^2 - E|grad_w|^2)", "P1.3"),
+        cited("the trace of the Hessian is 2 a |u|^2 + 2 dy w^T Sx w", "P1.12"),
+        same(
+            "on the orbit y the sharpness is S = 2 (p y + q/y), p = a |u|^2, q = dy w^T Sx w, and "
+            "y dS/dy = -(dC/dt)/(2 T s^2)",
+            y * sympy.diff(sharpness, y), -drift / (2 * T * s2),
+        ),
+        sign("the charge C = |u|^2 y - |w|^2/y grows with y", sympy.diff(charge, y), "positive"),
+        same(
+            "so dS/dt = -8 T s^2 (p y - q/y)^2/(y dC/dy)",
+            sympy.diff(sharpness, y) * speed,
+            -8 * T * s2 * (p * y - q / y) ** 2 / (y * sympy.diff(charge, y)),
+        ),
+        sign(
+            "which is not positive: noise never sharpens",
+            -8 * T * s2 * sympy.Symbol("z", real=True) ** 2 / y, "nonpositive",
+        ),
+        same(
+            "S is least at y^2 = q/p, where the drift of the charge vanishes",
+            drift.subs(y, sympy.sqrt(q / p)), 0,
+        ),
+        sign("and convex in y", sympy.diff(sharpness, y, 2), "positive"),
+        cited(
+            "gradient descent on a quadratic diverges above 2/(its largest curvature)",
+            "linear recursions",
+        ),
+    ]  # fmt: skip
+    return proof("warmup on a rank-1 factorization", steps, claim().reference)
+
+
+def _model(V: Any, cov_x: Any, noise: float) -> st.Model:
+    rows, columns = np.shape(V)
+    example = st.zoo.load("two-layer-linear").sized(dx=columns, dy=rows, h=1)
+    return example.bind(V=V, Sigma_x=cov_x, Sigma_eps=noise * np.eye(rows))
+
+
+def _charge(p: Any) -> Any:
+    return jnp.sum(p["U"] ** 2) - jnp.sum(p["W"] ** 2)
+
+
+def _warms_up(noise: float, V: Any, cov_x: Any, key: jax.Array, budget: Budget) -> st.Verdict:
+    """Predict with label noise 1; simulate with `noise`: the balancing, and what it makes stable.
+
+    The start is unbalanced as after an initialization that makes u large. The large rate is the
+    geometric mean of the stable rates of gradient descent before and after.
+    """
+    left, sizes, right = np.linalg.svd(V)
+    start = {"U": 2.6 * left[:, :1] * np.sqrt(sizes[0]), "W": right[:1] * np.sqrt(sizes[0]) / 2.6}
+    model, replicas = _model(V, cov_x, noise), 64
+    expected = _model(V, cov_x, 1.0)
+    points, warm, found = [], None, None
+    for n, rate in enumerate(_RATES):
+        found = st.warmup(expected, start, ("U", "W"), learning_rate=rate, within=0.2)
+        most = round(found.steps)
+        steps = budget.steps(replicas, nanoseconds=250.0, share=(0.2, 0.8)[n], most=most)
+        warm = st.simulate(
+            model, st.SGD(rate), params=start, steps=steps, replicas=replicas,
+            key=jax.random.fold_in(key, n), observe=_charge,
+        )  # fmt: skip
+        if steps < most:
+            how = f"the budget pays for {steps} of {most} steps"
+            return st.Verdict(st.Status.INCONCLUSIVE, "noise balances the net in time", how=how)
+        points.append((rate, st.mean_over_replicas(warm.final["_charge"])))
+    gap = found.charge - found.balanced_charge
+    measured = ", ".join(f"{estimate} at eta = {rate:g}" for rate, estimate in points)
+    balanced = st.equivalence(
+        f"|u|^2 - |w|^2 at the predicted time to 80 % of its way: limit of {measured}",
+        found.balanced_charge + 0.2 * gap, st.trend(points).limit, 0.05 * abs(gap), 0.999,
+    )  # fmt: skip
+    large = (found.before.stable_learning_rate * found.after.stable_learning_rate) ** 0.5
+    outcomes = [
+        st.simulate(
+            model, st.SGD(large, 64), params=point, steps=300, replicas=count, key=key
+        )
+        for count, point in ((8, start), (replicas, warm.params))
+    ]  # fmt: skip
+    held = outcomes[0].diverged and not outcomes[1].diverged
+    stable = st.Verdict(
+        st.Status.SUPPORTED if held else st.Status.REFUTED,
+        f"the rate {large:.3g} diverges from the start and not after warmup",
+        how=f"batches of 64, 300 steps: {outcomes[0].describe()[-90:]}",
+    )
+    return st.conjunction("a small rate balances the net, after which a large one is stable",
+                          [balanced, stable])  # fmt: skip
+
+
+def _drawn(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    first, second = rng.normal(size=2), rng.normal(size=3)
+    V = rng.uniform(0.9, 1.1) * np.outer(first, second)
+    return V / np.linalg.norm(first) / np.linalg.norm(second), spread(rng, 3)
+
+
+def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
+    """A drawn teacher of rank one and drawn inputs."""
+    return _warms_up(1.0, *_drawn(generator(key)), key, budget)
+
+
+def control() -> st.Verdict:
+    """A hundredth of the label noise: nothing is balanced in the same time."""
+    return _warms_up(0.01, *_drawn(np.random.default_rng(0)), jax.random.key(0), Budget(2.0))
