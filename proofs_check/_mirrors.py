@@ -121,3 +121,25 @@ def longer_than_along() -> list[st.Verdict]:
             arrays,
         ),
     ]
+
+
+def mean_above(claim: str, values: Any, limit: float) -> st.Verdict:
+    """Decide whether the mean of independent values is above `limit`, by Student's interval."""
+    from scipy import stats
+
+    estimate = st.mean_over_replicas(values)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, estimate.count - 1)) * estimate.standard_error
+    low, high = estimate.mean - half, estimate.mean + half
+    if low > limit:
+        status = st.Status.SUPPORTED
+    else:
+        status = st.Status.REFUTED if high <= limit else st.Status.INCONCLUSIVE
+    how = f"{CONFIDENCE:g} interval [{low:.4g}, {high:.4g}] from n = {estimate.count}"
+    return st.Verdict(
+        status,
+        claim,
+        how=how,
+        predicted=f"> {limit:g}",
+        measured=estimate.mean,
+        standard_error=estimate.standard_error,
+    )

@@ -72,7 +72,7 @@ def _example(signs: list[list[int]]) -> st.Verdict:
     """The same for matrices along no axis, in rational arithmetic."""
     third = [[-1, 2, 2], [2, -1, 2], [2, 2, -1]]  # three times a rational orthogonal matrix
     turn = np.array([[Fraction(x, 3) for x in row] for row in third])
-    exact = [turn @ np.diag([Fraction(x) for x in row]) @ turn.T for row in signs]
+    exact = [turn @ np.diag(np.array([Fraction(x) for x in row])) @ turn.T for row in signs]
     group = st.syre.FiniteGroup.generated(exact)
     chosen = group.generating_projections()
     covered = all(any(p * e == e for e in chosen) for p in group.reflections())
