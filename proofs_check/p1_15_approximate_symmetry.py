@@ -185,8 +185,8 @@ def _nearly(breaking: float, key: jax.Array, budget: Budget) -> st.Verdict:
                  0.0, found, _SHARE * eps)
             for eps, found in zip((breaking, breaking / 2), broken, strict=True)
         ),
-        near("the diffusion falls as eps^2: its ratio at eps and eps/2 is 4", 0.0,
-             swings[0] - 4 * swings[1], 0.4 * float(swings[0].mean())),
+        near("the diffusion falls as eps^2: its ratio at eps and eps/2 is near 4", 0.0,
+             swings[0] - 4 * swings[1], 0.6 * float(swings[0].mean())),
     ]  # fmt: skip
     how = f"off by {broken[0].mean():.3g}, {broken[1].mean():.3g} of the noise; "
     how += f"E[(g . A theta)^2] {swings[0].mean():.3g}, {swings[1].mean():.3g}"
@@ -194,7 +194,7 @@ def _nearly(breaking: float, key: jax.Array, budget: Budget) -> st.Verdict:
 
 
 def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
-    return _nearly(0.02, key, budget)
+    return _nearly(0.01, key, budget)
 
 
 def control() -> st.Verdict:
