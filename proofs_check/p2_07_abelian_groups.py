@@ -166,4 +166,4 @@ def control() -> st.Verdict:
     """The symmetries of a polygon with 16 corners, which do not commute: 17 mirrors, 5 bits."""
     angle = 2 * np.pi / 16
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return _strong([turn, np.diag([1.0, -1.0])], jax.random.key(1), Budget(1.0))
+    return _strong([turn, np.diag([1.0, -1.0])], jax.random.key(1), Budget(0.3))

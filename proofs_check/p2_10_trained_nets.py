@@ -19,11 +19,12 @@ where the loss wins over the decay, and stays below |P theta_0| where the loss d
 
 Example output:
 
-    P2.10  proved        supported     refuted
+    P2.10  supported     supported     refuted
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -108,7 +109,12 @@ def exact() -> st.Verdict:
             {"O": st.OrthogonalMatrix("d"), "u": "d", "w": "d", "y": "d"},
         ),
     ]
-    return proof("mirrors are kept, or left by the pull of the bias", steps, claim().reference)
+    mechanism = proof("mirrors are kept, or left by the pull of the bias", steps)
+    if mechanism.status is not st.Status.PROVED:
+        return mechanism
+    # What these steps prove is the mechanism; the statement also says how far trained nets go.
+    how = "every step is proved; how far trained nets go is measured"
+    return dataclasses.replace(mechanism, status=st.Status.SUPPORTED, how=how)
 
 
 # --- twin neurons ---------------------------------------------------------------------------------
@@ -278,4 +284,4 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 
 def control() -> st.Verdict:
     """The bias is 0, as in plain decay."""
-    return _leave(0.0, jax.random.key(1), Budget(1.0))
+    return _leave(0.0, jax.random.key(1), Budget(0.2))
