@@ -167,20 +167,19 @@ def _becomes_stable(model: st.Model, law: Any, start: Any, warm: Any, key: Any) 
 
     cold, kept = (
         st.simulate(
-            model, st.SGD(large, 64), params=p, steps=100, replicas=_REPLICAS, key=key,
+            model, st.SGD(large, 64), params=p, steps=steps, replicas=_REPLICAS, key=key,
             observe=excess, record_every=1,
         )
-        for p in (start, warm)
+        for p, steps in ((start, 12), (warm, 100))
     )  # fmt: skip
-    thrown = cold.diverged or float(cold.observables["excess"].max(axis=1).min()) > floor
+    least = np.inf if cold.diverged else float(np.median(cold.observables["excess"].max(axis=1)))
     worst = np.inf if kept.diverged else float(kept.observables["excess"].max())
-    held = thrown and worst < floor
     return st.Verdict(
-        st.Status.SUPPORTED if held else st.Status.REFUTED,
+        st.Status.SUPPORTED if worst < floor < least else st.Status.REFUTED,
         f"at the rate {large:.3g} the net leaves its minimum from the start, not after warmup",
-        how=f"batches of 64, 100 steps, {_REPLICAS} replicas; from the start the excess loss "
-        + ("diverges" if cold.diverged else f"exceeds {floor:g}, which label noise leaves")
-        + f"; after warmup it stays below {worst:.3g}",
+        how=f"batches of 64, {_REPLICAS} replicas, label noise leaves a loss of {floor:g}; largest "
+        f"excess from the start, in 12 steps: {least:.3g} (median); after warmup, in 100: "
+        f"{worst:.3g} (all)",
     )
 
 
