@@ -143,3 +143,9 @@ def mean_above(claim: str, values: Any, limit: float) -> st.Verdict:
         measured=estimate.mean,
         standard_error=estimate.standard_error,
     )
+
+
+def too_short(claim: str, steps: int, needed: int) -> st.Verdict:
+    """Return the verdict of a budget that does not pay for enough steps."""
+    how = f"the budget pays for {steps} steps; this needs {needed}: give more seconds"
+    return st.Verdict(st.Status.INCONCLUSIVE, claim, how=how)

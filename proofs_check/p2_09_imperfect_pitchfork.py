@@ -31,7 +31,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._mirrors import generator
+from proofs_check._mirrors import generator, too_short
 from proofs_check._steps import cited, proof, same, sign, small
 
 
@@ -166,6 +166,8 @@ def _escapes(tilt: float, key: jax.Array, budget: Budget) -> st.Verdict:
     """
     rng, count, rate = generator(key), 32, 0.1
     steps = budget.steps(6 * count, nanoseconds=100.0, most=20_000)
+    if steps < 15_000:
+        return too_short("where the collapsed state goes", steps, 15_000)
     gamma = rng.uniform(0.05, 0.15, size=count)
     ratio = {"m < gamma": rng.uniform(-0.9, 0.5, size=count), "m = gamma": np.ones(count)}
     ratio["m > gamma"] = rng.uniform(3.0, 8.0, size=count)

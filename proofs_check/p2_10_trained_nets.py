@@ -34,7 +34,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._mirrors import CONFIDENCE, generator, mean_above
+from proofs_check._mirrors import CONFIDENCE, generator, mean_above, too_short
 from proofs_check._steps import cited, proof, same, sign, small
 from proofs_check._training import table, trained
 
@@ -129,6 +129,8 @@ def _twins(tilt: float, key: jax.Array, budget: Budget) -> st.Verdict:
     """Start ReLU nets from pairs of equal neurons; the teacher has as many, all different."""
     rng, nets, inputs, units, samples = generator(key), 320, 4, 8, 16
     steps = budget.steps(5 * nets, nanoseconds=90.0, most=3000)
+    if steps < 1500:
+        return too_short("twin ReLU neurons part", steps, 1500)
     half = {
         "W": rng.normal(size=(nets, units // 2, inputs)) / inputs**0.5,
         "u": rng.normal(size=(nets, units // 2)) / units**0.5,
@@ -184,6 +186,8 @@ def _ranks(tilt: float, key: jax.Array, budget: Budget) -> st.Verdict:
     """Train deep tanh nets under strong decay; count singular values of their features."""
     rng, nets, width, outputs, samples = generator(key), 48, 6, 4, 16
     steps = budget.steps(5 * nets, nanoseconds=1200.0, most=1200)
+    if steps < 900:
+        return too_short("ranks of features", steps, 900)
     start = {name: rng.normal(size=(nets, width, width)) / width**0.5 for name in "ABC"}
     start["V"] = rng.normal(size=(nets, outputs, width)) / width**0.5
     x = rng.normal(size=(nets, samples, width))
@@ -234,6 +238,8 @@ def _coordinates(tilt: float, key: jax.Array, budget: Budget) -> st.Verdict:
     """Count coordinates with u = w = 0, from a generic start and from all of them collapsed."""
     rng, nets, size, samples, gamma = generator(key), 48, 8, 32, 0.1
     steps = budget.steps(5 * nets, nanoseconds=250.0, most=5000)
+    if steps < 2500:
+        return too_short("reparametrized regression", steps, 2500)
     x = rng.normal(size=(nets, samples, size))
     # Half of the coefficients are well above gamma, and half well below it.
     strong = rng.uniform(3, 9, size=(nets, size // 2)) * rng.choice([-1, 1], size=(nets, size // 2))
@@ -284,4 +290,4 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 
 def control() -> st.Verdict:
     """The bias is 0, as in plain decay."""
-    return _leave(0.0, jax.random.key(1), Budget(0.2))
+    return _leave(0.0, jax.random.key(1), Budget(1.0))

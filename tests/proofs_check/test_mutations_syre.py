@@ -56,7 +56,7 @@ def test_a_wrong_pitchfork(monkeypatch, fresh):
     true = syre.decay_towards
     halved = lambda gamma, **options: true(gamma / 2, **options)
     monkeypatch.setattr(syre, "decay_towards", halved)
-    assert measured("P2.9").status is Status.REFUTED
+    assert measured("P2.9", seconds=1.0).status is Status.REFUTED
 
 
 def test_a_bias_that_is_not_there(monkeypatch, fresh):
@@ -65,4 +65,9 @@ def test_a_bias_that_is_not_there(monkeypatch, fresh):
     monkeypatch.setattr(
         syre, "decay_towards", lambda gamma, *, center: true(gamma, center=jnp.zeros_like(center))
     )
-    assert measured("P2.9").status is Status.REFUTED
+    assert measured("P2.9", seconds=1.0).status is Status.REFUTED
+
+
+@pytest.mark.parametrize("name", ["P2.6", "P2.7", "P2.8", "P2.9", "P2.10"])
+def test_a_budget_too_small_to_conclude(name):
+    assert measured(name, seconds=1e-4).status is Status.INCONCLUSIVE
