@@ -103,7 +103,7 @@ def run_one(statement: Statement, spec: Spec) -> Outcome:
         )
         empirical = module.empirical(key, Budget(spec.seconds))
     control = module.control()
-    status = overall(exact, empirical, control)
+    status = overall(exact, empirical, control, exact_only=spec.exact_only)
     return Outcome(
         claim.id,
         claim.statement,
@@ -123,10 +123,13 @@ def run_one(statement: Statement, spec: Spec) -> Outcome:
     )
 
 
-def overall(exact: st.Verdict, empirical: st.Verdict, control: st.Verdict) -> st.Status:
+def overall(
+    exact: st.Verdict, empirical: st.Verdict, control: st.Verdict, *, exact_only: bool = False
+) -> st.Status:
     """Return the status of a statement from those of its proof, measurement and control.
 
-    A statement is `proved` if its proof is and its measurement does not speak against it.
+    A statement is `proved` if its proof is and its measurement does not speak against it. One that
+    is only measured says nothing when measurements are left out.
     """
     if control.status is not st.Status.REFUTED:
         return st.Status.REFUTED
@@ -136,7 +139,9 @@ def overall(exact: st.Verdict, empirical: st.Verdict, control: st.Verdict) -> st
             return bad
     if exact.status is st.Status.PROVED:
         return st.Status.PROVED
-    return st.Status.SUPPORTED if present else st.Status.INCONCLUSIVE
+    if present:
+        return st.Status.SUPPORTED
+    return st.Status.NOT_APPLICABLE if exact_only else st.Status.INCONCLUSIVE
 
 
 def check(

@@ -82,7 +82,7 @@ def _worst(statuses: list[str]) -> str:
     for bad in ("refuted", "inconclusive"):
         if bad in statuses:
             return bad
-    return "proved" if set(statuses) == {"proved"} else "supported"
+    return "proved" if set(statuses) <= {"proved", "not_applicable"} else "supported"
 
 
 def _shown(run: Any, total: int, folder: str) -> dict[str, Any]:

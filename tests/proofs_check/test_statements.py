@@ -58,6 +58,12 @@ def test_how_the_three_answers_are_joined(exact, empirical, control, want):
     assert str(overall(*verdicts)) == want
 
 
+def test_what_is_only_measured_says_nothing_without_measurements():
+    none, no = Verdict(Status.NOT_APPLICABLE, ""), Verdict(Status.REFUTED, "")
+    assert overall(none, none, no, exact_only=True) is Status.NOT_APPLICABLE
+    assert overall(none, none, none, exact_only=True) is Status.REFUTED
+
+
 def test_the_steps_can_fail():
     import sympy
 
