@@ -101,7 +101,7 @@ def run_one(statement: Statement, spec: Spec) -> Outcome:
         key = jax.random.fold_in(
             jax.random.key(spec.seed), int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
         )
-        empirical = module.empirical(key, Budget(spec.seconds))
+        empirical = _measured(module.empirical, key, spec)
     control = module.control()
     status = overall(exact, empirical, control, exact_only=spec.exact_only)
     return Outcome(
@@ -121,6 +121,15 @@ def run_one(statement: Statement, spec: Spec) -> Outcome:
             "control": control.to_json(),
         },
     )
+
+
+def _measured(empirical: Callable[..., st.Verdict], key: Any, spec: Spec) -> st.Verdict:
+    """Measure; runs too short to be evaluated decide nothing."""
+    try:
+        return empirical(key, Budget(spec.seconds))
+    except st.InputError as error:
+        how = f"not evaluated at a budget of {spec.seconds:g} s: {error}; allow more with --budget"
+        return st.Verdict(st.Status.INCONCLUSIVE, "measurement", how=how)
 
 
 def overall(

@@ -64,6 +64,18 @@ def test_what_is_only_measured_says_nothing_without_measurements():
     assert overall(none, none, none, exact_only=True) is Status.REFUTED
 
 
+def test_runs_too_short_to_evaluate_decide_nothing(monkeypatch):
+    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+
+    def short(key, budget):
+        raise InputError("a mean needs two replicas")
+
+    fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=short, control=lambda: no)
+    [outcome] = proofs_check.check([ALL[0]], Spec(seconds=1e-6))
+    assert outcome.status == "inconclusive"
+    assert "a mean needs two replicas" in outcome.data["empirical"]["how"]
+
+
 def test_the_steps_can_fail():
     import sympy
 
