@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from symtheory import InputError
+
+_FEWEST = 50
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
@@ -50,6 +54,14 @@ class Budget:
             nanoseconds: Cost of one step of one replica.
             share: Part of the budget this simulation may take.
             most: More steps than these would not help.
+
+        Raises:
+            InputError: It pays for fewer steps than any check needs.
         """
         affordable = int(self.seconds * share * 1e9 / (replicas * nanoseconds))
-        return max(affordable if most is None else min(affordable, most), 1)
+        if affordable < _FEWEST:
+            raise InputError(
+                f"a budget of {self.seconds:g} s pays for {affordable} steps of {replicas} "
+                f"replicas, and {_FEWEST} are needed to say anything"
+            )
+        return affordable if most is None else min(affordable, most)
