@@ -7,7 +7,7 @@ from typing import Literal
 
 from symtheory import InputError
 
-_FEWEST = 50
+_FEWEST = 10
 
 
 @dataclasses.dataclass(frozen=True)
