@@ -11,6 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from symtheory.errors import UnreadableError
+
+
+def real_constant(domain: str, value: Any) -> np.ndarray:
+    """Return a literal or captured array, which must be of real numbers, integers or booleans."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise UnreadableError(
+            f"the {domain} domain cannot read values of type {array.dtype}; use real "
+            "floating-point parameters and samples"
+        )
+    return array
+
 
 def is_exact_cast(dtype: Any) -> bool:
     """Tell whether a cast to that type is the identity on real numbers."""

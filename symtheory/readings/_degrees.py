@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from symtheory.errors import UnreadableError
 from symtheory.exact import rational
+from symtheory.readings._casts import real_constant
 from symtheory.readings._degree_rules import degree_rules
 from symtheory.readings._interpreter import Rule
 from symtheory.readings._scaled import Scaled, join, scaled
@@ -45,14 +45,9 @@ class Degrees:
 
     def constant(self, value: Any) -> Any:
         """Read a constant: degree 0, or any degree where it is zero, infinite or NaN."""
-        array = np.asarray(value)
+        array = real_constant(self.name, value)
         if array.dtype.kind in "biu":
             return array
-        if array.dtype.kind != "f":
-            raise UnreadableError(
-                f"the degrees domain cannot read values of type {array.dtype}; "
-                "use real floating-point parameters and samples"
-            )
         number = rational(array[()]) if array.ndim == 0 and np.isfinite(array) else None
         free = (array == 0) | ~np.isfinite(array)
         return Scaled(np.zeros(array.shape, dtype=np.int64), free, number)

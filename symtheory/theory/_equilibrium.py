@@ -246,16 +246,40 @@ def certify(
     for _ in range(200):
         low, high = guess - width, guess + width
         if g(low) > 0 and g(high) < 0:
-            how = (
-                f"enclosed within {float(width):.1g} of {float(guess):.12g} by ball arithmetic; "
-                "unique because every term of G decreases"
-            )
-            verdict = Verdict(Status.PROVED, claim, how=how, reference=_REFERENCE)
-            return EquilibriumPoint(float(guess), (low, high), float(charge(guess).mid()), verdict)
+            break
         width *= 2
-    how = f"no sign change of G could be enclosed around {float(guess):.6g}"
-    verdict = Verdict(Status.INCONCLUSIVE, claim, how=how, reference=_REFERENCE)
-    return EquilibriumPoint(float(guess), None, float("nan"), verdict)
+    else:
+        how = f"no sign change of G could be enclosed around {float(guess):.6g}"
+        verdict = Verdict(Status.INCONCLUSIVE, claim, how=how, reference=_REFERENCE)
+        return EquilibriumPoint(float(guess), None, float("nan"), verdict)
+    low, high = _narrowed(g, low, high)
+    root = (low + high) / 2
+    how = (
+        f"enclosed within {float(high - low) / 2:.1g} of {float(root):.12g} by ball arithmetic; "
+        "unique because every term of G decreases"
+    )
+    verdict = Verdict(Status.PROVED, claim, how=how, reference=_REFERENCE)
+    return EquilibriumPoint(float(root), (low, high), float(charge(root).mid()), verdict)
+
+
+def _narrowed(
+    g: Callable[[Fraction], arb], low: Fraction, high: Fraction
+) -> tuple[Fraction, Fraction]:
+    """Halve a bracket g(low) > 0 > g(high) while ball arithmetic can tell the sign of the middle.
+
+    The first guess is a float: where it is far off, the bracket that holds the root is wide, and
+    its middle is no longer an approximation of the root.
+    """
+    while high - low > Fraction(1, 2**50) * max(1, abs(int(low)), abs(int(high))):
+        middle = (low + high) / 2
+        value = g(middle)
+        if value > 0:
+            low = middle
+        elif value < 0:
+            high = middle
+        else:
+            break
+    return low, high
 
 
 def _float_root(

@@ -13,16 +13,17 @@ import sympy
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.symmetry import Exponential
+from symtheory.theory._closed_forms import ClosedForms
 from symtheory.theory._equilibrium import Equilibrium
 from symtheory.theory._expression import Expression
 from symtheory.theory._layout import Layout
 from symtheory.theory._noether_flow import Flow, noether_flow
 from symtheory.theory._noise import Noise, SampledNoise, quadratic
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import Verdict
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Law:
+class Law(ClosedForms):
     """What SGD noise does to the charge of a symmetry.
 
     Attributes:
@@ -63,21 +64,6 @@ class Law:
         charge = "" if self.charge is None else f", C = {self.charge}"
         return f"<{self.verdict.claim}: {self.status}{charge}>"
 
-    @property
-    def status(self) -> Status:
-        """Status of the law."""
-        return self.verdict.status
-
-    @property
-    def steps(self) -> tuple[Verdict, ...]:
-        """The steps of the derivation, each with its own status."""
-        return self.verdict.parts
-
-    def expressions(self) -> dict[str, Expression]:
-        """Return the law's closed forms by name."""
-        names = ("charge", "noise_trace", "drift", "discrete_drift", "momentum_drift")
-        return {n: value for n in names if (value := getattr(self, n)) is not None}
-
     def latex(self) -> str:
         """Return the law as LaTeX: charge, drift, discrete drift and equilibrium."""
         lines = []
@@ -99,10 +85,6 @@ class Law:
         if self.equilibrium is not None:
             out["equilibrium"] = self.equilibrium.sympy()
         return out
-
-    def callable(self) -> dict[str, Callable[..., Any]]:
-        """Return the closed forms as JAX functions f(params, **settings), by name."""
-        return {name: expression.callable() for name, expression in self.expressions().items()}
 
     def observables(self) -> dict[str, Callable[..., Any]]:
         """Return what a simulation should record: the charge, and g_B^T A g_B of each step.

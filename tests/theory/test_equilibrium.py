@@ -1,5 +1,6 @@
 """Equilibria on the orbit of one generator: closed forms, certified brackets, the dichotomy."""
 
+import importlib
 import itertools
 import math
 from fractions import Fraction
@@ -286,6 +287,17 @@ def test_wrong_input_is_refused_not_certified(change, message):
 def test_a_missing_value_is_named():
     with pytest.raises(InputError, match="'s2'"):
         derive(powers_model(), POWERS).equilibrium.at({"u": 1.0, "w": 1.0}, learning_rate=0.1)
+
+
+def test_a_poor_first_guess_does_not_widen_the_bracket(monkeypatch):
+    module = importlib.import_module("symtheory.theory._equilibrium")
+    monkeypatch.setattr(module, "_float_root", lambda up, down: Fraction(3))
+    rates = [Fraction(1), Fraction(-1)]
+    point = certify(rates, [arb(1), arb(1)], [arb(16), arb(1)], Fraction(1), Fraction(0))
+    low, high = point.bracket
+    assert inside(point.bracket, mpmath.log(16) / 4) and high - low < Fraction(1, 10**14)
+    assert point.flow == pytest.approx(math.log(16) / 4, abs=1e-14)
+    assert point.charge == pytest.approx(4 - 1 / 4, abs=1e-12)
 
 
 def test_certify_proves_nothing_from_overlapping_balls():

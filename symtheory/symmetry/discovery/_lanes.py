@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from symtheory.errors import UnreadableError
 from symtheory.exact import rational
-from symtheory.readings._casts import is_exact_cast, is_rounding_cast
+from symtheory.readings._casts import is_exact_cast, is_rounding_cast, real_constant
 from symtheory.readings._concrete import CONCRETE
 from symtheory.readings._interpreter import Rule, unreadable
 from symtheory.readings._movement import MOVEMENT, iota, scatter_places
@@ -75,15 +74,8 @@ class LanesDomain:
 
     def constant(self, value: Any) -> Any:
         """Read a literal or captured array; floats become the rationals they stand for."""
-        array = np.asarray(value)
-        if array.dtype.kind in "biu":
-            return array
-        if array.dtype.kind != "f":
-            raise UnreadableError(
-                f"the lanes domain cannot read values of type {array.dtype}; use real "
-                "floating-point parameters and samples"
-            )
-        return from_floats(array)
+        array = real_constant(self.name, value)
+        return array if array.dtype.kind in "biu" else from_floats(array)
 
     def take(self, value: Any, step: int) -> Any:
         """Return one entry of a value along its first axis."""

@@ -12,12 +12,13 @@ import sympy
 from symtheory.model import Model
 from symtheory.readings import Indexed, Tensor, einsum
 from symtheory.symmetry import Exponential
+from symtheory.theory._closed_forms import ClosedForms
 from symtheory.theory._expression import latex_name
 from symtheory.theory.matrices import _print as printing
 from symtheory.theory.matrices._check import compare_entries
 from symtheory.theory.matrices._expression import TensorExpression, content
 from symtheory.theory.matrices._noise import ProductNoise, fresh
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import Verdict
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ def _balance(value: Indexed) -> tuple[str, str]:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MatrixLaw:
+class MatrixLaw(ClosedForms):
     """What SGD noise does to the charge of a symmetry, for all sizes at once.
 
     The same face as `Law`: charge, noise trace, drift, exact discrete drift, momentum drift and
@@ -129,21 +130,6 @@ class MatrixLaw:
     def __repr__(self) -> str:
         charge = "" if self.charge is None else f", Q = {self.charge}"
         return f"<{self.verdict.claim}: {self.status}{charge}>"
-
-    @property
-    def status(self) -> Status:
-        """Status of the law."""
-        return self.verdict.status
-
-    @property
-    def steps(self) -> tuple[Verdict, ...]:
-        """The steps of the derivation, each with its own status."""
-        return self.verdict.parts
-
-    def expressions(self) -> dict[str, TensorExpression]:
-        """Return the law's closed forms by name."""
-        names = ("charge", "noise_trace", "drift", "discrete_drift", "momentum_drift")
-        return {n: value for n in names if (value := getattr(self, n)) is not None}
 
     def definitions(self) -> list[tuple[str, str, str]]:
         """Return what G, Gamma and Delta stand for: name, text and LaTeX."""
@@ -205,10 +191,6 @@ class MatrixLaw:
         'proved'
         """
         return compare_entries(self.model, self.symmetry, self.expressions(), sizes)
-
-    def callable(self) -> dict[str, Callable[..., Any]]:
-        """Return the closed forms as JAX functions f(params, **values), by name, for any sizes."""
-        return {name: expression.callable() for name, expression in self.expressions().items()}
 
 
 def _definitions(product: ProductNoise) -> list[tuple[str, str, str]]:
