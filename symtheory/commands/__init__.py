@@ -12,5 +12,6 @@ COMMANDS = (
     "simulate",
     "syre",
     "check",
+    "figures",
     "cite",
 )

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import pathlib
 from typing import Annotated, Any
 
 import typer
 
+from symtheory.commands._beside import beside
 from symtheory.commands._options import Json, Seed
-from symtheory.commands._outputs import finish, note
+from symtheory.commands._outputs import MARKS, finish, note, plain
 
 _FAST_SECONDS = 1.0
-_MARKS = {
-    "proved": "bold green", "supported": "green", "refuted": "bold red", "inconclusive": "yellow",
-    "not_applicable": "dim",
-}  # fmt: skip
 _SHORT = {"not_applicable": "-"}
 
 
@@ -44,7 +40,7 @@ def command(
     Every statement is one file of proofs_check with a proof in exact arithmetic, a simulation
     drawn from the seed, and a control that violates an assumption and must come out refuted.
     """
-    checks = _proofs_check()
+    checks = beside("proofs_check")
     chosen = checks.find(ids or [])
     seconds = budget if budget is not None else _FAST_SECONDS if fast else checks.Spec().seconds
     spec = checks.Spec(seed=seed, seconds=seconds, exact_only=exact_only)
@@ -66,18 +62,6 @@ def command(
     finish(as_json, "check", data, _summary(ordered), status)
 
 
-def _proofs_check() -> Any:
-    from symtheory.errors import InputError
-
-    try:
-        return importlib.import_module("proofs_check")
-    except ImportError as error:
-        raise InputError(
-            f"the package proofs_check is not installed beside symtheory ({error}); install "
-            "symtheory again, or run from its repository"
-        ) from error
-
-
 def _worst(statuses: list[str]) -> str:
     for bad in ("refuted", "inconclusive"):
         if bad in statuses:
@@ -97,12 +81,12 @@ def _shown(run: Any, total: int, folder: str) -> dict[str, Any]:
         outcomes[outcome.id] = outcome
         cells = [_cell(x) for x in (outcome.exact, outcome.empirical, outcome.control)]
         again = "  [dim](kept)[/]" if outcome.resumed else ""
-        title = _plain(outcome.statement.split(". ")[0].split(": ")[0])
+        title = plain(outcome.statement.split(". ")[0].split(": ")[0])
         console.print(
             f"{outcome.id:<6} {' '.join(cells)} {outcome.seconds:>6.1f}  {title[:90]}{again}"
         )
         if outcome.status in ("refuted", "inconclusive"):
-            console.print(f"       {_cell(outcome.status)} {_plain(_why(outcome))}")
+            console.print(f"       {_cell(outcome.status)} {plain(_why(outcome))}")
         left = total - len(outcomes)
         if left and console.is_terminal:
             console.print(f"[dim]{left} left[/]", end="\r")
@@ -110,7 +94,7 @@ def _shown(run: Any, total: int, folder: str) -> dict[str, Any]:
 
 
 def _cell(status: str) -> str:
-    return f"[{_MARKS[status]}]{_SHORT.get(status, status):<13}[/]"
+    return f"[{MARKS[status]}]{_SHORT.get(status, status):<13}[/]"
 
 
 def _why(outcome: Any) -> str:
@@ -137,7 +121,3 @@ def _summary(outcomes: list[Any]) -> list[str]:
     refuted = sum(outcome.control == "refuted" for outcome in outcomes)
     shown = ", ".join(f"{n} {status}" for status, n in counts.items())
     return ["", f"[bold]{len(outcomes)} statements[/]: {shown}; {refuted} controls refuted"]
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

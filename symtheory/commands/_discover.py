@@ -8,10 +8,9 @@ from typing import Any
 
 from symtheory.commands._inputs import bind, double_precision, load
 from symtheory.commands._options import Budget, Json, MaxMemory, ModelName, Seed, Sizes, Values
-from symtheory.commands._outputs import finish, reporting
+from symtheory.commands._outputs import MARKS, finish, plain, reporting
 
 _SHOWN = 3
-_MARKS = {"proved": "bold green", "supported": "green", "refuted": "bold red"}
 
 
 def command(
@@ -43,7 +42,7 @@ def command(
             bound, seconds=budget, seed=seed, max_memory=max_memory, progress=report
         )
         data: dict[str, Any] = {"model": model, **found.to_json()}
-        lines = [f"[bold]Model[/]       {_plain(bound.name)}", *discovery_lines(found)]
+        lines = [f"[bold]Model[/]       {plain(bound.name)}", *discovery_lines(found)]
         search = dict(seed=seed, max_memory=max_memory)
         left = lambda: max(end - time.monotonic(), 1.0)
         report("reflections", 0, 0)
@@ -62,23 +61,23 @@ def discovery_lines(found: Any) -> list[str]:
     lines = [
         f"[bold]Generators[/]  {found.total} linear ({found.symmetric} symmetric), "
         f"{found.affine} with translations: {_mark(found.status)}",
-        f"  [dim]{_plain(found.completeness.claim)}; {_plain(found.completeness.how)}[/]",
-        f"  [dim]searched: {_plain(found.scope)}[/]",
+        f"  [dim]{plain(found.completeness.claim)}; {plain(found.completeness.how)}[/]",
+        f"  [dim]searched: {plain(found.scope)}[/]",
     ]
     width = max((len(group.name) for group in found.groups), default=0)
     everything = [*found.generators, *found.translations]
     for group in found.groups:
         lines.append("")
         lines.append(
-            f"  {_plain(group.name):<{width}}  {group.count:>6}  {_mark(group.status)}  "
-            f"[dim]{_plain(', '.join(name or 'theta' for name in group.leaves))}[/]"
+            f"  {plain(group.name):<{width}}  {group.count:>6}  {_mark(group.status)}  "
+            f"[dim]{plain(', '.join(name or 'theta' for name in group.leaves))}[/]"
         )
         members = [item for item in everything if item.name == group.name]
-        lines += [f"      {_plain(item.latex)}" for item in members[:_SHOWN]]
+        lines += [f"      {plain(item.latex)}" for item in members[:_SHOWN]]
         if members[_SHOWN:]:
             lines.append(f"      [dim]... {len(members) - _SHOWN} more (with --json)[/]")
     for name, verdict in found.trivial.items():
-        lines.append(f"  trivial in {_plain(name)}: {_mark(verdict.status)}")
+        lines.append(f"  trivial in {plain(name)}: {_mark(verdict.status)}")
     gap = found.gap
     if gap and not gap.get("exact"):
         lines.append(
@@ -111,14 +110,14 @@ def reflection_lines(data: dict[str, Any]) -> list[str]:
     """Return reflections as lines of marked-up text, each with its rank."""
     head = "[bold]Reflections[/]"
     if "refused" in data:
-        return [f"{head} {_mark(data['status'])}  [dim]{_plain(data['refused'])}[/]"]
+        return [f"{head} {_mark(data['status'])}  [dim]{plain(data['refused'])}[/]"]
     found = data["found"]
     lines = [f"{head} {len(found) or 'none'}" + (" kinds" if found else " found")]
     for item in found:
         text = f"{item['name']}  {item['count']} x  rank {item['rank']}"
-        lines.append(f"  {_plain(text)}  {_mark(item['status'])}")
+        lines.append(f"  {plain(text)}  {_mark(item['status'])}")
     if data["unfinished"]:
-        lines.append(f"  {_mark('inconclusive')}  [dim]{_plain(data['unfinished'])}[/]")
+        lines.append(f"  {_mark('inconclusive')}  [dim]{plain(data['unfinished'])}[/]")
     return lines
 
 
@@ -126,18 +125,13 @@ def law_lines(data: dict[str, Any]) -> list[str]:
     """Return the count of conservation laws as lines of marked-up text."""
     head = "[bold]Conservation laws of gradient flow[/]"
     if "refused" in data:
-        return [f"{head}  {_mark(data['status'])}  [dim]{_plain(data['refused'])}[/]"]
+        return [f"{head}  {_mark(data['status'])}  [dim]{plain(data['refused'])}[/]"]
     low, high = data["lower"], data["upper"]
     count = f"{low}" if low == high else f"at least {low}, at most {high}"
     lines = [f"{head}  {count}: {_mark(data['status'])}"]
-    return lines if low == high else [*lines, f"  [dim]{_plain(data['how'])}[/]"]
+    return lines if low == high else [*lines, f"  [dim]{plain(data['how'])}[/]"]
 
 
 def _mark(status: Any) -> str:
     text = str(status)
-    return f"[{_MARKS[text]}]{text}[/]" if text in _MARKS else f"[yellow]{text}[/]"
-
-
-def _plain(text: str) -> str:
-    """Protect text with square brackets from being read as markup."""
-    return text.replace("[", "\\[")
+    return f"[{MARKS[text]}]{text}[/]" if text in MARKS else f"[yellow]{text}[/]"

@@ -12,6 +12,16 @@ from typing import Any, NoReturn
 import typer
 
 _EXIT = {"refuted": 1, "inconclusive": 3}
+# Styles of the statuses on a terminal.
+MARKS = {
+    "proved": "bold green", "supported": "green", "refuted": "bold red", "inconclusive": "yellow",
+    "not_applicable": "dim",
+}  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Return a text in which brackets are brackets, not styles."""
+    return text.replace("[", "\\[")
 
 
 def stop_quietly() -> NoReturn:

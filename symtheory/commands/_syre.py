@@ -9,9 +9,7 @@ import typer
 
 from symtheory.commands._inputs import bind, double_precision, load
 from symtheory.commands._options import Budget, Json, ModelName, Seed, Sizes, Values
-from symtheory.commands._outputs import finish, note, reporting
-
-_MARKS = {"proved": "bold green", "supported": "green", "refuted": "bold red"}
+from symtheory.commands._outputs import MARKS, finish, note, plain, reporting
 
 Decay = Annotated[float, typer.Option(help="gamma > 0: l_r adds gamma |t|^2.")]
 Sigma0 = Annotated[
@@ -69,7 +67,7 @@ def command(
         "forecasts": forecasts,
     }
     lines = [
-        f"[bold]Model[/]        {_plain(sized.name)}",
+        f"[bold]Model[/]        {plain(sized.name)}",
         *certificate_lines(verdict),
         "",
         *forecast_lines(forecasts, learning_rate),
@@ -92,18 +90,18 @@ def _forecast(model: Any, found: Any, learning_rate: float, seed: int) -> dict[s
 
 def certificate_lines(verdict: Any) -> list[str]:
     """Return the certificate as lines of marked-up text."""
-    lines = [f"[bold]Certificate[/]  {_plain(verdict.claim)}: {_mark(verdict.status)}"]
+    lines = [f"[bold]Certificate[/]  {plain(verdict.claim)}: {_mark(verdict.status)}"]
     numbers = verdict.measured
     if not numbers:
-        return [*lines, f"  [dim]{_plain(verdict.how)}[/]"]
+        return [*lines, f"  [dim]{plain(verdict.how)}[/]"]
     for item, part in zip(numbers["families"], verdict.parts, strict=False):
         weakest = item["weakest"]
         strength = "" if weakest is None else f"  |P grad| >= {weakest:.2e}"
         kept = f"  kept {item['kept']}" if item["kept"] else ""
         text = f"{item['name']}  {item['count']} x  rank {item['rank']}{strength}{kept}"
-        lines.append(f"  {_plain(text)}  {_mark(part.status)}")
+        lines.append(f"  {plain(text)}  {_mark(part.status)}")
         bad = [p for p in part.parts if str(p.status) not in ("proved", "not_applicable")]
-        lines += [f"    [dim]{_plain(p.claim)}: {p.status}; {_plain(p.how)}[/]" for p in bad]
+        lines += [f"    [dim]{plain(p.claim)}: {p.status}; {plain(p.how)}[/]" for p in bad]
     if numbers["weakest"] is not None:
         bound = numbers["bound"]
         expected = "" if bound is None else (
@@ -122,9 +120,9 @@ def forecast_lines(forecasts: list[dict[str, Any]], learning_rate: float) -> lis
         return []
     lines = [f"[bold]Forecast[/]     from the mirror, steps of size {learning_rate:g}"]
     for item in forecasts:
-        name = _plain(item["reflection"])
+        name = plain(item["reflection"])
         if "regime" not in item:
-            lines.append(f"  {name}  [dim]{_plain(item['how'])}[/]")
+            lines.append(f"  {name}  [dim]{plain(item['how'])}[/]")
             continue
         text = f"{item['regime']}, growth {item['growth']:.3g}"
         if item.get("attractor") is not None:
@@ -137,9 +135,4 @@ def forecast_lines(forecasts: list[dict[str, Any]], learning_rate: float) -> lis
 
 def _mark(status: Any) -> str:
     text = str(status)
-    return f"[{_MARKS[text]}]{text}[/]" if text in _MARKS else f"[yellow]{text}[/]"
-
-
-def _plain(text: str) -> str:
-    """Protect text with square brackets from being read as markup."""
-    return text.replace("[", "\\[")
+    return f"[{MARKS[text]}]{text}[/]" if text in MARKS else f"[yellow]{text}[/]"

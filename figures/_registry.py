@@ -1,0 +1,73 @@
+"""The figures: files of this folder, found by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import pathlib
+import re
+from types import ModuleType
+
+from symtheory import InputError
+
+_FILE = re.compile(r"([fe])(\d)_\w+$")
+_ORDER = ("F", "E")  # paper 1, paper 2
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Entry:
+    """A file of this folder, by its place in the list; the module is loaded when asked for."""
+
+    rank: tuple[int, int]
+    id: str
+    path: pathlib.Path
+
+    @property
+    def module(self) -> ModuleType:
+        """The module with the three functions.
+
+        Raises:
+            InputError: It needs a package that is not installed.
+        """
+        try:
+            return importlib.import_module(f"figures.{self.path.stem}")
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").split(".")[0]
+            if missing in ("figures", "symtheory"):
+                raise
+            raise InputError(
+                f"figure {self.id} needs the package {missing!r}, which is not installed; run: "
+                "pip install 'symtheory[figures]'"
+            ) from error
+
+
+@functools.cache
+def entries() -> tuple[Entry, ...]:
+    """Return all figures in order: those of paper 1, those of paper 2."""
+    found = []
+    for path in pathlib.Path(__file__).parent.glob("*.py"):
+        match = _FILE.match(path.stem)
+        if match:
+            letter, number = match[1].upper(), int(match[2])
+            found.append(Entry((_ORDER.index(letter), number), f"{letter}{number}", path))
+    return tuple(sorted(found))
+
+
+def find(ids: list[str]) -> list[Entry]:
+    """Return the figures of the given IDs, all of them for none.
+
+    Raises:
+        InputError: An ID is unknown; the message suggests the nearest.
+    """
+    known = {entry.id: entry for entry in entries()}
+    chosen = []
+    for text in ids:
+        name = text.upper()
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise InputError(f"there is no figure {text!r}; {hint}")
+        chosen.append(known[name])
+    return sorted(set(chosen)) if ids else list(known.values())

@@ -1,0 +1,90 @@
+"""The command `symtheory figures`: the figures of both papers, with their numbers."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from symtheory.commands._beside import beside
+from symtheory.commands._options import Json, Seed
+from symtheory.commands._outputs import MARKS, finish, note, plain
+
+
+def command(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Such as F2 or E1.")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Minutes instead of hours; wider intervals.")
+    ] = False,
+    out: Annotated[
+        pathlib.Path,
+        typer.Option(help="Folder of pictures, manifests and cache; a rerun goes on from there."),
+    ] = pathlib.Path("figures-out"),
+    html: Annotated[
+        bool, typer.Option("--html", help="Also one page, index.html, with everything in it.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Figures at a time.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw the figures of both papers: PDF, PNG, a manifest and a table of numbers for each.
+
+    Lines are theory, bands are ensembles, controls are dashed. Data are kept in the cache of the
+    output folder, so that an interrupted run goes on and a second one only draws.
+
+    Examples: symtheory figures --fast --html; symtheory figures F2 E1
+    """
+    figures = beside("figures")
+    chosen = figures.find(ids or [])
+    spec = figures.Spec(seed=seed, fast=fast)
+    workers = jobs or min(os.cpu_count() or 1, len(chosen))
+    made: dict[str, Any] = {}
+    note(f"{len(chosen)} figures into {out}; finished work is kept there")
+    for one in figures.make(chosen, spec, out, jobs=workers, progress=note):
+        made[one.id] = one
+        for text in one.warnings:
+            note(text)
+        if not as_json:
+            _show(one, figures.said, len(chosen) - len(made))
+    ordered = [made[entry.id] for entry in chosen]
+    lines = ["", f"[bold]{len(ordered)} figures[/] in {plain(str(out))}"]
+    page = figures.write_page(ordered, out / "index.html") if html else None
+    if page is not None:
+        lines.append(f"page: {plain(str(page))}")
+    status = str(figures.conclusion(ordered))
+    data = {
+        "seed": seed,
+        "fast": fast,
+        "figures": [one.to_json() for one in ordered],
+        "page": None if page is None else str(page),
+        "status": status,
+    }
+    finish(as_json, "figures", data, lines, status)
+
+
+def _show(one: Any, said: Callable[[Any], str], left: int) -> None:
+    """Print the table of a figure as it is there."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    how = "from the cache" if one.cached else f"{one.seconds:.1f} s"
+    console.print(f"\n[bold]{one.id}[/] {plain(one.title)} [dim]({how})[/]")
+    for verdict in (*one.numbers.theory, *one.numbers.claims):
+        mark = f"[{MARKS[str(verdict.status)]}]{verdict.status:<13}[/]"
+        console.print(f"  {mark} {plain(said(verdict))}")
+    if one.numbers.rows:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
+        names = list(one.numbers.rows[0])
+        for name in names:
+            table.add_column(plain(name), justify="left")
+        for row in one.numbers.rows:
+            table.add_row(*(plain(str(row.get(name, ""))) for name in names))
+        console.print(table)
+    if left and console.is_terminal:
+        console.print(f"[dim]{left} left[/]", end="\r")
