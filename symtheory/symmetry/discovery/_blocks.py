@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from symtheory.symmetry.discovery._grading import echelon
-from symtheory.symmetry.discovery._lanes import Lanes
+from symtheory.symmetry.discovery._lane_values import Lanes
 from symtheory.symmetry.discovery._modular import PRIME, null_space, product, ranks, reconstruct
 from symtheory.symmetry.discovery._points import Points
 from symtheory.symmetry.discovery._proof import Field

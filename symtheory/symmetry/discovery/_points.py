@@ -16,7 +16,8 @@ from symtheory.exact import rational_array
 from symtheory.model import Model
 from symtheory.readings import Deadline, read, trace
 from symtheory.symmetry.discovery._checks import integer_inputs
-from symtheory.symmetry.discovery._lanes import Lanes, LanesDomain, lift
+from symtheory.symmetry.discovery._lane_values import Lanes, lift
+from symtheory.symmetry.discovery._lanes import LanesDomain
 from symtheory.symmetry.discovery._modular import PRIME
 
 _STEPS = 40
