@@ -3,7 +3,7 @@
 import pytest
 
 import proofs_check
-from proofs_check._runner import Spec, run_one
+from proofs_check._runner import run_one
 from symtheory import Status, Verdict
 
 ALL = proofs_check.statements()
@@ -34,5 +34,5 @@ def test_another_seed_says_the_same(statement, seed, monkeypatch):
     # Proof and control do not depend on the seed, and are tested above.
     monkeypatch.setattr(statement.module, "exact", lambda: Verdict(Status.PROVED, "see above"))
     monkeypatch.setattr(statement.module, "control", lambda: Verdict(Status.REFUTED, "see above"))
-    outcome = run_one(statement, Spec(seed=seed, seconds=1.0))
+    outcome = run_one(statement, proofs_check.Spec(seed=seed, seconds=1.0))
     assert outcome.empirical == "supported", outcome.data["empirical"]

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 import proofs_check
-from proofs_check._runner import Spec, run_one
+from proofs_check._runner import run_one
 from symtheory.theory.deep import _closed_form, _proof
 from symtheory.theory.slow import _criterion, _dynamics, _exact
 
@@ -54,7 +54,7 @@ def test_a_wrong_closed_form_refutes_the_statement(monkeypatch):
 
     monkeypatch.setattr(_closed_form, "assemble", wrong)
     [statement] = proofs_check.find(["P1.11"])
-    assert run_one(statement, Spec(seconds=0.3)).status == "refuted"
+    assert run_one(statement, proofs_check.Spec(seconds=0.3)).status == "refuted"
 
 
 def test_no_current_where_there_is_one(monkeypatch):

@@ -7,8 +7,9 @@ import jax
 import pytest
 
 import proofs_check
+from proofs_check import Spec
+from proofs_check._outcome import overall
 from proofs_check._readme import README, text
-from proofs_check._runner import Spec, overall
 from proofs_check._steps import cited, same, sign
 from symtheory import InputError, Status, Verdict
 
@@ -54,12 +55,11 @@ def test_ids_are_found_and_suggested():
     ],
 )
 def test_how_the_three_answers_are_joined(exact, empirical, control, want):
-    verdicts = [Verdict(Status(s), "") for s in (exact, empirical, control)]
-    assert str(overall(*verdicts)) == want
+    assert str(overall(Status(exact), Status(empirical), Status(control))) == want
 
 
 def test_what_is_only_measured_says_nothing_without_measurements():
-    none, no = Verdict(Status.NOT_APPLICABLE, ""), Verdict(Status.REFUTED, "")
+    none, no = Status.NOT_APPLICABLE, Status.REFUTED
     assert overall(none, none, no, exact_only=True) is Status.NOT_APPLICABLE
     assert overall(none, none, none, exact_only=True) is Status.REFUTED
 
