@@ -166,7 +166,7 @@ def _whole(p: Any, z: Any, c: Any) -> Any:
 def _drifts(key: jax.Array, budget: Budget) -> st.Verdict:
     """Full-batch gradient descent: the same law, and the drift per time goes to 0 with eta."""
     keys = jax.random.split(key, 4)
-    replicas, rows, eta = 64, 12, uniform(keys[0], 0.03, 0.05)
+    replicas, rows, eta = 256, 12, uniform(keys[0], 0.03, 0.05)
     model = st.Model(
         _whole, {"U": (1, 1), "W": (1, 2)}, {},
         {"X": jax.random.normal(keys[1], (rows, 2)), "Y": jax.random.normal(keys[2], (rows, 1))},
