@@ -11,8 +11,6 @@ import numpy as np
 
 import symtheory as st
 
-CONFIDENCE = 0.999
-
 
 def generator(key: jax.Array) -> np.random.Generator:
     """Return a generator of numbers for a key; drawing with it needs no compilation."""
@@ -49,20 +47,6 @@ def mirrored(
         return (sine(w @ rows.T + shifts) @ weights) ** 2
 
     return lambda w: wave(w) + wave(w - 2 * (w - center) @ project)
-
-
-def rate_below(claim: str, failures: int, trials: int, limit: float) -> st.Verdict:
-    """Decide whether a probability is at most `limit`, from the exact binomial interval."""
-    from scipy import stats
-
-    interval = stats.binomtest(failures, trials).proportion_ci(CONFIDENCE, method="exact")
-    low, high = float(interval.low), float(interval.high)
-    if high <= limit:
-        status = st.Status.SUPPORTED
-    else:
-        status = st.Status.REFUTED if low > limit else st.Status.INCONCLUSIVE
-    how = f"{failures} of {trials}; exact {CONFIDENCE:g} interval [{low:.4g}, {high:.4g}]"
-    return st.Verdict(status, claim, how=how, predicted=limit, measured=failures / trials)
 
 
 def largest(values: Any) -> float:
@@ -121,28 +105,6 @@ def longer_than_along() -> list[st.Verdict]:
             arrays,
         ),
     ]
-
-
-def mean_above(claim: str, values: Any, limit: float) -> st.Verdict:
-    """Decide whether the mean of independent values is above `limit`, by Student's interval."""
-    from scipy import stats
-
-    estimate = st.mean_over_replicas(values)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, estimate.count - 1)) * estimate.standard_error
-    low, high = estimate.mean - half, estimate.mean + half
-    if low > limit:
-        status = st.Status.SUPPORTED
-    else:
-        status = st.Status.REFUTED if high <= limit else st.Status.INCONCLUSIVE
-    how = f"{CONFIDENCE:g} interval [{low:.4g}, {high:.4g}] from n = {estimate.count}"
-    return st.Verdict(
-        status,
-        claim,
-        how=how,
-        predicted=f"> {limit:g}",
-        measured=estimate.mean,
-        standard_error=estimate.standard_error,
-    )
 
 
 def too_short(claim: str, steps: int, needed: int) -> st.Verdict:

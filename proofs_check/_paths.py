@@ -11,9 +11,6 @@ import numpy as np
 import symtheory as st
 from proofs_check._steps import small
 
-CONFIDENCE = 0.999
-"""Of every interval; with margins several standard errors wide, false alarms are rarer still."""
-
 
 def dot(left: Any, right: Any) -> Any:
     """Return the scalar product of two sets of parameters.
@@ -60,11 +57,6 @@ def tail(run: st.Run, name: str = "charge", share: float = 0.5) -> np.ndarray:
     """Return an observable averaged over the last part of the records, one row per replica."""
     values = np.asarray(run.observables[name])
     return values[:, int((1 - share) * values.shape[1]) :].mean(axis=1)
-
-
-def near(claim: str, predicted: Any, values: Any, margin: Any) -> st.Verdict:
-    """Decide whether the mean of independent values is within a margin of a prediction."""
-    return st.equivalence(claim, predicted, st.mean_over_replicas(values), margin, CONFIDENCE)
 
 
 def uniform(key: jax.Array, low: float, high: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 import symtheory as st
 from proofs_check._claim import Budget
+from proofs_check._intervals import CONFIDENCE
 
 SYMMETRY = st.zoo.load("two-layer-linear").symmetries["double-rotation"]
 
@@ -91,4 +92,4 @@ def comes_to_rest(
                 steps=steps, replicas=replicas, key=jax.random.fold_in(key, n), observe=flow,
             )
         )  # fmt: skip
-    return st.compare_slow_flow(predicted, runs, margin=margin, confidence=0.999)
+    return st.compare_slow_flow(predicted, runs, margin=margin, confidence=CONFIDENCE)

@@ -32,7 +32,8 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._paths import CONFIDENCE, size, uniform
+from proofs_check._intervals import within
+from proofs_check._paths import size, uniform
 from proofs_check._steps import cited, proof, same, sign
 from proofs_check._symbols import Symbols
 
@@ -152,7 +153,7 @@ def _grows(weight_decay: float, key: jax.Array, budget: Budget) -> st.Verdict:
         f"{found.mean:.4f} at eta/(1 - beta) = {rate:g}" for rate, found in ratios
     )
     claim = "n^2 grows by 2 (eta/(1 - beta))^2 s/S per step as eta -> 0 (as a ratio)"
-    found = st.equivalence(claim, 1.0, st.trend(ratios).limit, 0.06, CONFIDENCE)
+    found = within(claim, 1.0, st.trend(ratios).limit, 0.06)
     return st.conjunction("a scale-invariant layer with momentum", [found], how=how)
 
 
@@ -188,7 +189,7 @@ def _forgets(key: jax.Array, budget: Budget) -> st.Verdict:
         line.append((rate, st.mean_over_replicas(ends[0] - ends[1])))
         shown.append(f"{ends[0].mean():.4f} and {ends[1].mean():.4f}")
     claim = "as eta -> 0 the charge is where SGD at eta/(1 - beta) takes it"
-    found = st.equivalence(claim, 0.0, st.trend(line).limit, 0.06 * scale, CONFIDENCE)
+    found = within(claim, 0.0, st.trend(line).limit, 0.06 * scale)
     how = f"beta = {beta:.3f}, on the way to the equilibrium: {'; '.join(shown)}"
     return st.conjunction("a net with momentum, against plain SGD", [found], how=how)
 

@@ -31,7 +31,8 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._draws import point
-from proofs_check._paths import near, noise_size, size, step_law, uniform
+from proofs_check._intervals import near
+from proofs_check._paths import noise_size, size, step_law, uniform
 from proofs_check._steps import cited, proof, same
 from proofs_check._symbols import Symbols
 

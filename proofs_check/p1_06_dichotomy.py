@@ -32,7 +32,8 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._paths import CONFIDENCE, near, size, uniform
+from proofs_check._intervals import near, within
+from proofs_check._paths import size, uniform
 from proofs_check._steps import cited, proof, same, sign
 
 
@@ -156,7 +157,7 @@ def _fourth_power(key: jax.Array, budget: Budget) -> st.Verdict:
         ratios.append((eta, st.mean_over_replicas(grown / (2 * eta**2 * noise * count))))
     claim = "|theta|^4 - |theta_0|^4 = 4 sigma^2 s t as eta -> 0 (as a ratio)"
     shown = ", ".join(f"{found.mean:.4f} at eta = {eta:g}" for eta, found in ratios)
-    found = st.equivalence(claim, 1.0, st.trend(ratios).limit, 0.04, CONFIDENCE)
+    found = within(claim, 1.0, st.trend(ratios).limit, 0.04)
     return st.conjunction("the growth of a scale-invariant layer", [found], how=shown)
 
 

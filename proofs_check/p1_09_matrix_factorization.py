@@ -33,7 +33,8 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._draws import covariance, point
-from proofs_check._paths import near, noise_size, size, step_law, uniform
+from proofs_check._intervals import near
+from proofs_check._paths import noise_size, size, step_law, uniform
 from proofs_check._steps import cited, proof, same, small
 from proofs_check._symbols import Symbols
 

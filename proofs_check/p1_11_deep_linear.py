@@ -32,6 +32,7 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
+from proofs_check._intervals import within
 from proofs_check._steps import cited, proof, small
 from proofs_check._two_layer import axes, generator, spread
 
@@ -136,7 +137,7 @@ def _closed(V: Any, cov_x: Any, decay: float, key: jax.Array, budget: Budget) ->
         measured = ", ".join(f"{estimate} at eta = {rate:g}" for rate, estimate in points[layer])
         limit = st.trend(points[layer]).limit
         text = f"|W_{layer + 1}|^2: limit of {measured}"
-        parts.append(st.equivalence(text, size, limit, 0.05 * size, 0.9997))
+        parts.append(within(text, size, limit, 0.05 * size))
     return st.conjunction("SGD goes to the closed form", parts)
 
 

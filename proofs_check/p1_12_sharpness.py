@@ -32,6 +32,7 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
+from proofs_check._intervals import within
 from proofs_check._steps import cited, proof, same, sign
 from proofs_check._two_layer import axes, generator, minimum, net, spread, teacher
 
@@ -196,7 +197,7 @@ def _measured(
     want, balanced = found.noise_equilibrium.trace, found.norm_balanced.trace
     measured = ", ".join(f"{estimate} at eta = {rate:g}" for rate, estimate in points)
     text = f"S_NE; S_bal is {balanced:.4g}, S_min {found.minimum.trace:.4g}; limit of {measured}"
-    return st.equivalence(text, want, st.trend(points).limit, 0.04 * want, 0.999)
+    return within(text, want, st.trend(points).limit, 0.04 * want)
 
 
 def empirical(key: jax.Array, budget: Budget) -> st.Verdict:

@@ -29,7 +29,8 @@ import numpy as np
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._paths import near, noise_size, uniform
+from proofs_check._intervals import near
+from proofs_check._paths import noise_size, uniform
 from proofs_check._steps import cited, proof, small
 
 

@@ -29,6 +29,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
+from proofs_check._intervals import within
 from proofs_check._steps import cited, proof, same, sign
 from proofs_check._two_layer import generator
 
@@ -131,7 +132,7 @@ def _settles(
         limit = st.trend(points[name]).limit
         margin = (0.03 if name == "v" else 0.05) * want
         text = f"E[{name}]: limit of {measured}"
-        parts.append(st.equivalence(text, want, limit, margin, 0.9995))
+        parts.append(within(text, want, limit, margin))
     return st.conjunction("v follows the Gamma law", parts)
 
 

@@ -32,7 +32,8 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._mirrors import CONFIDENCE, generator, longer_than_along, rate_below
+from proofs_check._intervals import near, rate_below
+from proofs_check._mirrors import generator, longer_than_along
 from proofs_check._steps import cited, proof, same, sign, small
 
 
@@ -166,12 +167,11 @@ def _strong(bound: Callable[..., float], key: jax.Array, budget: Budget) -> st.V
         parts.append(rate_below(name, int(np.sum(weakest < least)), draws, delta))
         fails = centred[:, 0] < bound(gamma, sigma, delta, 1)
         parts.append(
-            st.equivalence(
+            near(
                 f"with delta {delta:g} and N = 1 it fails with probability erf(sqrt(pi) delta/2)",
                 float(sympy.erf(sympy.sqrt(sympy.pi) * delta / 2)),
-                st.mean_over_replicas(fails),
-                margin=0.03,
-                confidence=CONFIDENCE,
+                fails,
+                0.03,
             )
         )
     return st.conjunction("the strength of the removal", parts)

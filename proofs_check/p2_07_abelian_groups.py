@@ -30,14 +30,8 @@ import numpy as np
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._mirrors import (
-    closure,
-    generator,
-    invariant,
-    longer_than_along,
-    orthonormal,
-    rate_below,
-)
+from proofs_check._intervals import rate_below
+from proofs_check._mirrors import closure, generator, invariant, longer_than_along, orthonormal
 from proofs_check._steps import cited, proof, small
 
 

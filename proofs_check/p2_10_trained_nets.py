@@ -34,7 +34,8 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._mirrors import CONFIDENCE, generator, mean_above, too_short
+from proofs_check._intervals import mean_above, near
+from proofs_check._mirrors import generator, too_short
 from proofs_check._steps import cited, proof, same, sign, small
 from proofs_check._training import table, trained
 
@@ -202,9 +203,9 @@ def _ranks(tilt: float, key: jax.Array, budget: Budget) -> st.Verdict:
     parts = [
         mean_above(f"syre adds to the rank of the first features at {_LIMITS[0]:g}",
                    gap["first"][:, 0], 0.0),
-        _alike(f"it adds nothing at {_LIMITS[2]:g}", gap["first"][:, 2], 0.4),
-        _alike(f"nor to the rank of the last features at {_LIMITS[1]:g}", gap["last"][:, 1], 0.4),
-        _alike(f"nor at {_LIMITS[2]:g}", gap["last"][:, 2], 0.4),
+        near(f"it adds nothing at {_LIMITS[2]:g}", 0.0, gap["first"][:, 2], 0.4),
+        near(f"nor to the rank of the last features at {_LIMITS[1]:g}", 0.0, gap["last"][:, 1], 0.4),
+        near(f"nor at {_LIMITS[2]:g}", 0.0, gap["last"][:, 2], 0.4),
     ]  # fmt: skip
     final = {method: value[:, None] for method, value in losses.items()}
     measured = {
@@ -219,11 +220,6 @@ def _ranks(tilt: float, key: jax.Array, budget: Budget) -> st.Verdict:
 def _counts(features: np.ndarray) -> np.ndarray:
     values = np.linalg.svd(features, compute_uv=False)
     return np.stack([np.sum(values > limit * values[:, :1], axis=1) for limit in _LIMITS], axis=1)
-
-
-def _alike(claim: str, differences: np.ndarray, margin: float) -> st.Verdict:
-    estimate = st.mean_over_replicas(differences)
-    return st.equivalence(claim, 0.0, estimate, margin=margin, confidence=CONFIDENCE)
 
 
 # --- reparametrized regression --------------------------------------------------------------------
@@ -264,9 +260,9 @@ def _coordinates(tilt: float, key: jax.Array, budget: Budget) -> st.Verdict:
     excess = after["syre"] / losses["plain decay"] - 1
     parts = [
         mean_above(f"fewer coordinates are below {_LIMITS[0]:g} with syre", gap[:, 0], 2.0),
-        _alike(f"as many are below {_LIMITS[2]:g}", gap[:, 2], 0.4),
+        near(f"as many are below {_LIMITS[2]:g}", 0.0, gap[:, 2], 0.4),
         small("from u = w = 0 nothing moves without syre", caught, 1e-12, f"{nets} problems"),
-        _alike("with syre the loss is that of plain decay from a generic start", excess, 0.05),
+        near("with syre the loss is that of plain decay from a generic start", 0.0, excess, 0.05),
     ]
     measured = {
         f"collapsed coordinates, of {size}": table(down, _LIMITS),

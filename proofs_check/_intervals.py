@@ -1,0 +1,56 @@
+"""What measurements decide, all at one confidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import symtheory as st
+
+CONFIDENCE = 0.999
+"""Of every interval; with margins several standard errors wide, false alarms are rarer still."""
+
+
+def within(claim: str, predicted: Any, estimate: st.Estimate, margin: Any) -> st.Verdict:
+    """Decide whether what was estimated is within a margin of a prediction."""
+    return st.equivalence(claim, predicted, estimate, margin, CONFIDENCE)
+
+
+def near(claim: str, predicted: Any, values: Any, margin: Any) -> st.Verdict:
+    """Decide whether the mean of independent values is within a margin of a prediction."""
+    return within(claim, predicted, st.mean_over_replicas(values), margin)
+
+
+def rate_below(claim: str, failures: int, trials: int, limit: float) -> st.Verdict:
+    """Decide whether a probability is at most `limit`, from the exact binomial interval."""
+    from scipy import stats
+
+    interval = stats.binomtest(failures, trials).proportion_ci(CONFIDENCE, method="exact")
+    low, high = float(interval.low), float(interval.high)
+    if high <= limit:
+        status = st.Status.SUPPORTED
+    else:
+        status = st.Status.REFUTED if low > limit else st.Status.INCONCLUSIVE
+    how = f"{failures} of {trials}; exact {CONFIDENCE:g} interval [{low:.4g}, {high:.4g}]"
+    return st.Verdict(status, claim, how=how, predicted=limit, measured=failures / trials)
+
+
+def mean_above(claim: str, values: Any, limit: float) -> st.Verdict:
+    """Decide whether the mean of independent values is above `limit`, by Student's interval."""
+    from scipy import stats
+
+    estimate = st.mean_over_replicas(values)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, estimate.count - 1)) * estimate.standard_error
+    low, high = estimate.mean - half, estimate.mean + half
+    if low > limit:
+        status = st.Status.SUPPORTED
+    else:
+        status = st.Status.REFUTED if high <= limit else st.Status.INCONCLUSIVE
+    how = f"{CONFIDENCE:g} interval [{low:.4g}, {high:.4g}] from n = {estimate.count}"
+    return st.Verdict(
+        status,
+        claim,
+        how=how,
+        predicted=f"> {limit:g}",
+        measured=estimate.mean,
+        standard_error=estimate.standard_error,
+    )
