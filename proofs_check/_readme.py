@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
+from proofs_check._intervals import CONFIDENCE
 from proofs_check._registry import statements
 
 README = pathlib.Path(__file__).parent / "README.md"
@@ -26,12 +27,37 @@ uv run symtheory check --exact-only # the proofs alone
 To add one, copy `template.py`. This list is written by `python -m proofs_check._readme`.
 """
 
+INTERVALS = {
+    "P1.3": 2, "P1.4": 2, "P1.5": 3, "P1.6": 3, "P1.7": 5, "P1.8": 2, "P1.9": 1, "P1.10": 1,
+    "P1.11": 3, "P1.12": 2, "P1.13": 1, "P1.14": 2, "P1.15": 3, "P1.16": 2, "B.1": 2, "B.2": 2,
+    "B.3": 1, "P2.6": 4, "P2.7": 2, "P2.8": 4, "P2.10": 11,
+}  # fmt: skip
+"""How many intervals the measurement of a statement rests on; none in the statements left out."""
+
+_ALARMS = """
+## False alarms
+
+A measurement counts as agreement only if its interval, at confidence {confidence:g}, lies inside
+the stated margin. A run of all statements has {total} such intervals, at most {most} in one
+statement. An interval misses the truth with probability {miss:.1%}; so if every statement holds,
+by chance at most {rate:.2%} of the checks of a statement on average, {most_rate:.1%} of those of
+the one with most intervals, come out other than `proved` or `supported`, and at most {runs:.1%} of
+the runs of all of them have such a check. For `refuted` this bound is strict. For `inconclusive` it
+presupposes margins at least as wide as the whole interval, as they are chosen; with a budget
+too small for that, `inconclusive` is no alarm but the answer.
+"""
+
 _TABLE = "| ID | Statement | Relation | File |\n|---|---|---|---|\n"
 
 
 def text() -> str:
     """Return the README as it should be."""
-    parts = [_HEAD]
+    miss, total, most = 1 - CONFIDENCE, sum(INTERVALS.values()), max(INTERVALS.values())
+    alarms = _ALARMS.format(
+        confidence=CONFIDENCE, total=total, most=most, miss=miss, most_rate=miss * most,
+        rate=miss * total / len(statements()), runs=miss * total,
+    )  # fmt: skip
+    parts = [_HEAD, alarms]
     paper = ""
     for statement in statements():
         claim = statement.module.claim()

@@ -204,7 +204,8 @@ def _ranks(tilt: float, key: jax.Array, budget: Budget) -> st.Verdict:
         mean_above(f"syre adds to the rank of the first features at {_LIMITS[0]:g}",
                    gap["first"][:, 0], 0.0),
         near(f"it adds nothing at {_LIMITS[2]:g}", 0.0, gap["first"][:, 2], 0.4),
-        near(f"nor to the rank of the last features at {_LIMITS[1]:g}", 0.0, gap["last"][:, 1], 0.4),
+        near(f"nor to the rank of the last features at {_LIMITS[1]:g}", 0.0, gap["last"][:, 1],
+             0.4),
         near(f"nor at {_LIMITS[2]:g}", 0.0, gap["last"][:, 2], 0.4),
     ]  # fmt: skip
     final = {method: value[:, None] for method, value in losses.items()}

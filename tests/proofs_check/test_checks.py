@@ -3,6 +3,7 @@
 import pytest
 
 import proofs_check
+from proofs_check._readme import INTERVALS
 from proofs_check._runner import run_one
 from symtheory import Status, Verdict
 
@@ -35,4 +36,14 @@ def test_another_seed_says_the_same(statement, seed, monkeypatch):
     monkeypatch.setattr(statement.module, "exact", lambda: Verdict(Status.PROVED, "see above"))
     monkeypatch.setattr(statement.module, "control", lambda: Verdict(Status.REFUTED, "see above"))
     outcome = run_one(statement, proofs_check.Spec(seed=seed, seconds=1.0))
-    assert outcome.empirical == "supported", outcome.data["empirical"]
+    measured = outcome.data["empirical"]
+    assert outcome.empirical == "supported", measured
+    # The rate of false alarms in the README is counted from these.
+    assert sum("interval" in how for how in hows(measured)) == INTERVALS.get(statement.id, 0)
+
+
+def hows(verdict):
+    """How each part that has no parts itself was decided."""
+    if "parts" not in verdict:
+        return [verdict.get("how", "")]
+    return [how for part in verdict["parts"] for how in hows(part)]
