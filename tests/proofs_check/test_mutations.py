@@ -1,7 +1,7 @@
 """A wrong constant in the package is caught by the statement it belongs to.
 
-Every row plants one: in a function of a module a piece of source is replaced and the function
-compiled anew. Add a line for every law that has a statement.
+Every row plants one: in a function of a module what fills a hole in its source is replaced, and the
+function compiled anew. Add a line for every law that has a statement.
 """
 
 import importlib
@@ -18,57 +18,57 @@ import proofs_check
 class Mutation(NamedTuple):
     """What is planted where, and who has to see it."""
 
-    name: str
     module: str
     function: str
+    name: str
+    statement: str
+    text: str  # with a hole
     right: str
     wrong: str
-    statement: str
     part: str = "exact"
 
 
-MUTATIONS = [
-    Mutation("charge law, weight decay", "theory._entry_derive", "_quadratic_law",
-             "charge_term(-4 * gamma)", "charge_term(-2 * gamma)", "P1.3"),
-    Mutation("charge law, noise", "theory._entry_derive", "_quadratic_law",
-             "trace_term(eta / size))", "trace_term(2 * eta / size))", "P1.3"),
-    Mutation("discrete law, weight decay", "theory._entry_derive", "_quadratic_law",
-             "-4 * eta * gamma * (1 - eta * gamma)", "-4 * eta * gamma", "P1.4"),
-    Mutation("discrete law, mean gradient", "theory._entry_derive", "_quadratic_law",
-             "gradient_term(eta**2)", "gradient_term(eta**2 / size)", "P1.4"),
-    Mutation("discrete law, noise", "theory._entry_derive", "_quadratic_law",
-             "trace_term(eta**2 / size)", "trace_term(eta**2)", "P1.4"),
-    Mutation("momentum", "theory._entry_derive", "_quadratic_law",
-             "(eta / (1 - beta)) ** 2", "(eta / (1 - beta)) * eta", "B.1"),
-    Mutation("lambda* at eigenvalues 1, -1", "theory._equilibrium", "closed_form",
-             "temperature * symbols[\"s_-\"] + 4 * gamma", "temperature * symbols[\"s_-\"] + gamma",
-             "P1.5"),
-    Mutation("lambda* at eigenvalues 1, -2", "theory._equilibrium", "closed_form",
-             "(2 * (a + b))", "(4 * (a + b))", "P1.8"),
-    Mutation("lambda* with scale invariance", "theory._equilibrium", "closed_form",
-             "(4 * gamma * c)) / (4 * a)", "(2 * gamma * c)) / (4 * a)", "P1.7"),
-    Mutation("fixed point of SGD", "theory._equilibrium", "closed_form",
-             "(1 - eta * gamma)", "(1 + eta * gamma)", "P1.7"),
-    Mutation("which side the equilibrium is on", "theory._orbit", "_kind",
-             "any(rate < 0 and not z", "any(rate < 0 and z", "P1.6"),
-    Mutation("matrix charge law", "theory.matrices._derive", "_law",
-             "drift = make((-4 * gamma, charge)", "drift = make((-2 * gamma, charge)", "P1.9"),
-    Mutation("matrix charge law, discrete", "theory.matrices._derive", "_law",
-             "(eta**2, of_mean)", "(eta, of_mean)", "P1.9"),
-    Mutation("certified lambda*", "theory._equilibrium", "certify",
-             "4 * gamma * c if mu > 0 else t * s", "4 * gamma * c if mu > 0 else 2 * t * s", "P1.5",
-             "empirical"),
-    Mutation("spread of |g|^2", "theory._scale", "scale_fixed_point",
-             "(2 * square)", "(square / 2)", "P1.7", "empirical"),
-]  # fmt: skip
+PLANTED = {
+    ("theory._entry_derive", "_quadratic_law"): [
+        ("charge law, weight decay", "P1.3", "charge_term(-{} * gamma)", "4", "2"),
+        ("charge law, noise", "P1.3", "trace_term({}eta / size))", "", "2 * "),
+        ("discrete law, weight decay", "P1.4", "-4 * eta * gamma{}", " * (1 - eta * gamma)", ""),
+        ("discrete law, mean gradient", "P1.4", "gradient_term(eta**2{})", "", " / size"),
+        ("discrete law, noise", "P1.4", "trace_term(eta**2{})", " / size", ""),
+        ("momentum", "B.1", "(eta / (1 - beta)) {}", "** 2", "* eta"),
+    ],
+    ("theory._equilibrium", "closed_form"): [
+        ("lambda* at eigenvalues 1, -1", "P1.5",
+         "temperature * symbols[\"s_-\"] + {}gamma", "4 * ", ""),
+        ("lambda* at eigenvalues 1, -2", "P1.8", "({} * (a + b))", "2", "4"),
+        ("lambda* with scale invariance", "P1.7", "({} * gamma * c)) / (4 * a)", "4", "2"),
+        ("fixed point of SGD", "P1.7", "(1 {} eta * gamma)", "-", "+"),
+    ],
+    ("theory._equilibrium", "certify"): [
+        ("certified lambda*", "P1.5",
+         "4 * gamma * c if mu > 0 else {}t * s", "", "2 * ", "empirical"),
+    ],
+    ("theory._orbit", "_kind"): [
+        ("which side the equilibrium is on", "P1.6", "any(rate < 0 and {}z", "not ", ""),
+    ],
+    ("theory._scale", "scale_fixed_point"): [
+        ("spread of |g|^2", "P1.7", "({})", "2 * square", "square / 2", "empirical"),
+    ],
+    ("theory.matrices._derive", "_law"): [
+        ("matrix charge law", "P1.9", "drift = make((-{} * gamma, charge)", "4", "2"),
+        ("matrix charge law, discrete", "P1.9", "(eta{}, of_mean)", "**2", ""),
+    ],
+}  # fmt: skip
+MUTATIONS = [Mutation(*where, *row) for where, rows in PLANTED.items() for row in rows]
 
 
 def plant(mutation, monkeypatch):
     """Replace a piece of a function's source, which has to be there exactly once."""
     module = importlib.import_module(f"symtheory.{mutation.module}")
     source = inspect.getsource(getattr(module, mutation.function))
-    assert source.count(mutation.right) == 1, "the source has changed: update the table"
-    code = compile(source.replace(mutation.right, mutation.wrong), str(module.__file__), "exec")
+    right, wrong = mutation.text.format(mutation.right), mutation.text.format(mutation.wrong)
+    assert source.count(right) == 1, "the source has changed: update the table"
+    code = compile(source.replace(right, wrong), str(module.__file__), "exec")
     scope = dict(vars(module))
     exec(code, scope)
     changed = scope[mutation.function]

@@ -57,11 +57,12 @@ def test_a_wrong_closed_form_refutes_the_statement(monkeypatch):
     assert run_one(statement, proofs_check.Spec(seconds=0.3)).status == "refuted"
 
 
-def test_no_current_where_there_is_one(monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["P1.10", "B.3"])
+def test_no_current_where_there_is_one(monkeypatch, name):
     right = _criterion._turning
     monkeypatch.setattr(_criterion, "_turning", lambda h, s: 0 * right(h, s))
-    for name in ("P1.10", "B.3"):
-        assert module(name).exact().status == "refuted", name
+    assert module(name).exact().status == "refuted"
 
 
 def test_a_wrong_sign_in_the_identity_of_the_slow_flow(monkeypatch):
