@@ -15,6 +15,19 @@ def within(claim: str, predicted: Any, estimate: st.Estimate, margin: Any) -> st
     return st.equivalence(claim, predicted, estimate, margin, CONFIDENCE)
 
 
+def tends_to(claim: str, predicted: Any, points: list[Any], margin: Any) -> st.Verdict:
+    """Decide whether estimates at several step sizes tend to a prediction as the step does to 0.
+
+    Args:
+        claim: The statement in words.
+        predicted: What theory says of the limit.
+        points: Pairs of step size and estimate.
+        margin: How far off still counts as agreement.
+    """
+    measured = ", ".join(f"{estimate} at {step:g}" for step, estimate in points)
+    return within(f"{claim}: limit of {measured}", predicted, st.trend(points).limit, margin)
+
+
 def near(claim: str, predicted: Any, values: Any, margin: Any) -> st.Verdict:
     """Decide whether the mean of independent values is within a margin of a prediction."""
     return within(claim, predicted, st.mean_over_replicas(values), margin)

@@ -42,9 +42,10 @@ the stated margin. A run of all statements has {total} such intervals, at most {
 statement. An interval misses the truth with probability {miss:.1%}; so if every statement holds,
 by chance at most {rate:.2%} of the checks of a statement on average, {most_rate:.1%} of those of
 the one with most intervals, come out other than `proved` or `supported`, and at most {runs:.1%} of
-the runs of all of them have such a check. For `refuted` this bound is strict. For `inconclusive` it
-presupposes margins at least as wide as the whole interval, as they are chosen; with a budget
-too small for that, `inconclusive` is no alarm but the answer.
+the runs of all of them have such a check. For `refuted` this bound holds at every budget, as far
+as Student's intervals have their nominal coverage. For `inconclusive` it also needs intervals that
+are narrow for their margins, which they are with `--fast` but for P1.14; with less, `inconclusive`
+is no alarm but the answer.
 """
 
 _TABLE = "| ID | Statement | Relation | File |\n|---|---|---|---|\n"

@@ -32,7 +32,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import within
+from proofs_check._intervals import tends_to
 from proofs_check._paths import size, uniform
 from proofs_check._steps import cited, proof, same, sign
 from proofs_check._symbols import Symbols
@@ -149,12 +149,8 @@ def _grows(weight_decay: float, key: jax.Array, budget: Budget) -> st.Verdict:
         passed = count - run.record_steps[late]
         grown = run.final["size"] ** 2 - np.asarray(run.observables["size"])[:, late] ** 2
         ratios.append((rate, st.mean_over_replicas(grown / (2 * rate**2 / batch * 7 * passed))))
-    how = f"beta = {beta:.3f}, S = {batch}: " + ", ".join(
-        f"{found.mean:.4f} at eta/(1 - beta) = {rate:g}" for rate, found in ratios
-    )
-    claim = "n^2 grows by 2 (eta/(1 - beta))^2 s/S per step as eta -> 0 (as a ratio)"
-    found = within(claim, 1.0, st.trend(ratios).limit, 0.06)
-    return st.conjunction("a scale-invariant layer with momentum", [found], how=how)
+    claim = "n^2 grows by 2 (eta/(1 - beta))^2 s/S per step as eta/(1 - beta) -> 0 (as a ratio)"
+    return tends_to(f"beta = {beta:.3f}, S = {batch}: {claim}", 1.0, ratios, 0.06)
 
 
 @functools.cache
@@ -189,7 +185,7 @@ def _forgets(key: jax.Array, budget: Budget) -> st.Verdict:
         line.append((rate, st.mean_over_replicas(ends[0] - ends[1])))
         shown.append(f"{ends[0].mean():.4f} and {ends[1].mean():.4f}")
     claim = "as eta -> 0 the charge is where SGD at eta/(1 - beta) takes it"
-    found = within(claim, 0.0, st.trend(line).limit, 0.06 * scale)
+    found = tends_to(claim, 0.0, line, 0.06 * scale)
     how = f"beta = {beta:.3f}, on the way to the equilibrium: {'; '.join(shown)}"
     return st.conjunction("a net with momentum, against plain SGD", [found], how=how)
 

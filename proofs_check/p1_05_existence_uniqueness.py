@@ -32,7 +32,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import near, within
+from proofs_check._intervals import near, tends_to
 from proofs_check._paths import size, tail, uniform
 from proofs_check._steps import cited, proof, same, sign, small
 from proofs_check._symbols import Symbols
@@ -172,10 +172,8 @@ def _same_end(spread: tuple[float, float], key: jax.Array, budget: Budget) -> st
         claim = f"SGD ends at the same charge from both points, eta = {eta:g}"
         parts.append(near(claim, 0.0, tails[0] - tails[1], 0.05 * scale))
         line.append((eta, st.mean_over_replicas(np.concatenate(tails))))
-    parts.append(
-        within("as eta -> 0 SGD ends at C(theta at lambda*)", first, st.trend(line).limit,
-               0.05 * scale)
-    )  # fmt: skip
+    claim = "as eta -> 0 SGD ends at C(theta at lambda*)"
+    parts.append(tends_to(claim, first, line, 0.05 * scale))
     return proof("the same equilibrium from two initializations of one orbit", parts)
 
 

@@ -32,7 +32,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import near, within
+from proofs_check._intervals import near, tends_to
 from proofs_check._paths import size, uniform
 from proofs_check._steps import cited, proof, same, sign
 
@@ -156,9 +156,7 @@ def _fourth_power(key: jax.Array, budget: Budget) -> st.Verdict:
         # sigma^2 = eta/2 and t = eta k.
         ratios.append((eta, st.mean_over_replicas(grown / (2 * eta**2 * noise * count))))
     claim = "|theta|^4 - |theta_0|^4 = 4 sigma^2 s t as eta -> 0 (as a ratio)"
-    shown = ", ".join(f"{found.mean:.4f} at eta = {eta:g}" for eta, found in ratios)
-    found = within(claim, 1.0, st.trend(ratios).limit, 0.04)
-    return st.conjunction("the growth of a scale-invariant layer", [found], how=shown)
+    return tends_to(claim, 1.0, ratios, 0.04)
 
 
 def _two_sided(key: jax.Array, predicted: float) -> st.Verdict:

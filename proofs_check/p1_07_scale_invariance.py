@@ -29,7 +29,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import near, within
+from proofs_check._intervals import near, tends_to
 from proofs_check._paths import size, tail, uniform
 from proofs_check._steps import cited, proof, same
 from proofs_check._symbols import Symbols
@@ -163,10 +163,8 @@ def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
                  0.03 * want.with_spread),
         ]  # fmt: skip
         line.append((eta, st.mean_over_replicas(fourth / want.continuous)))
-    parts.append(
-        within("as eta -> 0, |theta|^4 is sigma^2 s/(2 gamma) (as a ratio)", 1.0,
-               st.trend(line).limit, 0.04)
-    )  # fmt: skip
+    claim = "as eta -> 0, |theta|^4 is sigma^2 s/(2 gamma) (as a ratio)"
+    parts.append(tends_to(claim, 1.0, line, 0.04))
     return proof("noise and weight decay balance", parts)
 
 

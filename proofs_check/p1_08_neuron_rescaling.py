@@ -33,7 +33,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import within
+from proofs_check._intervals import tends_to
 from proofs_check._paths import size, step_law, tail, uniform
 from proofs_check._steps import cited, proof, same
 from proofs_check._symbols import Symbols
@@ -180,12 +180,11 @@ def _balanced(activation: Any, key: jax.Array, budget: Budget) -> st.Verdict:
     first = [tuple(float(c) for c in np.asarray(_observables(1.0)["charge"](start)))]
     for neuron in range(2):
         points = [(eta, st.mean_over_replicas(ends[:, neuron])) for eta, ends in line]
-        found = within(
+        claim = (
             f"neuron {neuron + 1}, charge {first[0][neuron]:.2f} at first, ends at |v|(d - 1)/"
-            "sqrt(d) as eta -> 0",
-            length / math.sqrt(2), st.trend(points).limit, 0.12 * length,
-        )  # fmt: skip
-        parts.append(found)
+            "sqrt(d) as eta -> 0"
+        )
+        parts.append(tends_to(claim, length / math.sqrt(2), points, 0.12 * length))
     return proof("charges of two neurons under SGD", parts)
 
 

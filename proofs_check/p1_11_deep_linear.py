@@ -32,7 +32,7 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
-from proofs_check._intervals import within
+from proofs_check._intervals import tends_to
 from proofs_check._steps import cited, proof, small
 from proofs_check._two_layer import axes, generator, spread
 
@@ -134,10 +134,8 @@ def _closed(V: Any, cov_x: Any, decay: float, key: jax.Array, budget: Budget) ->
     parts = []
     for layer in range(3):
         size = float(np.sum(net.layers[layer] ** 2))
-        measured = ", ".join(f"{estimate} at eta = {rate:g}" for rate, estimate in points[layer])
-        limit = st.trend(points[layer]).limit
-        text = f"|W_{layer + 1}|^2: limit of {measured}"
-        parts.append(within(text, size, limit, 0.05 * size))
+        claim = f"|W_{layer + 1}|^2 as eta -> 0"
+        parts.append(tends_to(claim, size, points[layer], 0.05 * size))
     return st.conjunction("SGD goes to the closed form", parts)
 
 

@@ -31,7 +31,7 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
-from proofs_check._intervals import within
+from proofs_check._intervals import tends_to
 from proofs_check._steps import cited, proof, same, sign
 from proofs_check._two_layer import generator, spread
 
@@ -141,10 +141,9 @@ def _warms_up(noise: float, V: Any, cov_x: Any, key: jax.Array, budget: Budget) 
         found.append(law)
     law = found[-1]
     gap = law.charge - law.balanced_charge
-    measured = ", ".join(f"{estimate} at eta = {rate:g}" for rate, estimate in points)
-    balanced = within(
-        f"|u|^2 - |w|^2 at the predicted time to 80 % of its way: limit of {measured}",
-        law.balanced_charge + 0.2 * gap, st.trend(points).limit, 0.05 * abs(gap),
+    balanced = tends_to(
+        "|u|^2 - |w|^2 at the predicted time to 80 % of its way as eta -> 0",
+        law.balanced_charge + 0.2 * gap, points, 0.05 * abs(gap),
     )  # fmt: skip
     stable = _becomes_stable(model, law, start, runs[-1].params, key)
     return st.conjunction(
