@@ -92,4 +92,6 @@ def letters(axes: Any) -> None:
     import numpy as np
 
     for letter, panel in zip("abcdefgh", np.ravel(axes), strict=False):
-        panel.set_title(f"({letter}) {panel.get_title()}".strip(), loc="left")
+        title = panel.get_title()
+        panel.set_title("")
+        panel.set_title(f"({letter}) {title}".strip(), loc="left")
