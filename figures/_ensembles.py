@@ -29,7 +29,7 @@ def summary(values: Any, name: str) -> dict[str, np.ndarray]:
 def estimate(dataset: Any, name: str, place: Any = ()) -> st.Estimate:
     """Return one entry of a summary as an estimate."""
     mean, error = (dataset[f"{name}_{what}"][place] for what in ("mean", "error"))
-    return st.Estimate(float(mean), float(error), int(dataset[f"{name}_count"]))
+    return st.Estimate(float(mean), float(error), int(np.ravel(dataset[f"{name}_count"])[0]))
 
 
 def interval(found: st.Estimate, level: float = 0.95) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 import symtheory as st
 from figures import _style
-from figures._ensembles import half_width, interval, must_fail, summary
+from figures._ensembles import estimate, half_width, interval, must_fail, summary
 from figures._orbits import net, split, turned
 from figures._spec import Dataset, Numbers, Spec
 
@@ -72,9 +73,10 @@ def data(spec: Spec) -> Dataset:
         spec.part(f"{name} {rate:g}", functools.partial(_run, spec, name, rate))
         for name, rate in settings
     ]
-    joined = {f"{key}_{n}": value for n, part in enumerate(out) for key, value in part.items()}
+    joined = {f"run{n}_{key}": value for n, part in enumerate(out) for key, value in part.items()}
     names, rates = zip(*settings, strict=True)
-    return {**joined, "names": np.array(names), "rates": np.array(rates)}
+    margins = np.array(spec.pick((0.15, 0.35), (0.1, 0.2)))
+    return {**joined, "names": np.array(names), "rates": np.array(rates), "margins": margins}
 
 
 def _run(spec: Spec, name: str, rate: float) -> Dataset:
@@ -82,24 +84,26 @@ def _run(spec: Spec, name: str, rate: float) -> Dataset:
     drift, angle = flow.observables()["double rotation"], _turned_from(flow.params)
     run = st.simulate(
         flow.model, st.SGD(rate), params=flow.params,
-        steps=round(spec.pick(2.0, _TIME) / rate**2), replicas=spec.pick(64, 256),
+        steps=round(spec.pick(2.0, _TIME) / rate**2), replicas=spec.pick(128, 256),
         key=spec.key(f"{name} {rate:g}"), observe={"drift": drift, "angle": angle},
     )  # fmt: skip
-    path = flow.integrate(run.times * rate).params
-    with jax.enable_x64(True):
-        goal, line = (np.asarray(jax.vmap(f)(path), np.float64) for f in (drift, angle))
+    times = run.times * rate
+    coarse = np.linspace(0, times[-1], 61)
+    path = flow.integrate(coarse).params
+    goal, line = (np.asarray(jax.vmap(f)(path)) for f in (drift, angle))
+    goal, line = CubicSpline(coarse, goal)(times), CubicSpline(coarse, np.unwrap(line))(times)
     size = np.linalg.norm(goal, axis=(1, 2))
     along = goal / np.maximum(size, 1e-9 * size.max())[:, None, None]
     along[0] = along[1]  # the start is balanced and has no direction of its own
     # A symmetric 2 x 2 matrix without trace has the eigenvalues +-|D|/sqrt(2).
     part = np.einsum("rtij,tij->rt", run.observables["drift"], along) / np.sqrt(2)
-    turn, line = np.unwrap(run.observables["angle"], axis=1), np.unwrap(line)
+    turn = np.unwrap(run.observables["angle"], axis=1)
     sign, half = np.sign(line[-1]), len(line) // 2
     spin = lambda angles: (angles[..., -1] - angles[..., half]) / ((len(line) - 1 - half) * pace)
     pace = rate**2 * run.record_every
     blocks = part[:, : part.shape[1] // _BLOCK * _BLOCK].reshape(len(part), -1, _BLOCK)
     return {
-        "times": run.times * rate,
+        "times": times,
         "angle_line": sign * line,
         "drift_line": size / np.sqrt(2),
         "eigenvalue": np.asarray(np.linalg.eigvalsh(rest.relative_drifts["double rotation"])[-1]),
@@ -131,18 +135,21 @@ def draw(dataset: Dataset) -> Any:
         label = rf"SGD, $\eta={dataset['rates'][n]:g}$"
         band = {"color": color, "alpha": shade, "linewidth": 0, "label": label}
         axes[0].fill_between(
-            dataset[f"times_{n}"], dataset[f"angle_low_{n}"], dataset[f"angle_high_{n}"], **band
+            dataset[f"run{n}_times"],
+            dataset[f"run{n}_angle_low"],
+            dataset[f"run{n}_angle_high"],
+            **band,
         )
-        middle, half = dataset[f"block_mean_{n}"], _halves(dataset, f"block_error_{n}", n)
-        axes[1].fill_between(dataset[f"block_times_{n}"], middle - half, middle + half, **band)
+        middle, half = dataset[f"run{n}_block_mean"], _halves(dataset, f"run{n}_block_error", n)
+        axes[1].fill_between(dataset[f"run{n}_block_times"], middle - half, middle + half, **band)
     line = _style.THEORY.plot(label="slow flow")
-    axes[0].plot(dataset["times_1"], dataset["angle_line_1"], **line)
-    axes[1].plot(dataset["times_1"], dataset["drift_line_1"], **line)
+    axes[0].plot(dataset["run1_times"], dataset["run1_angle_line"], **line)
+    axes[1].plot(dataset["run1_times"], dataset["run1_drift_line"], **line)
     for panel in axes[:2]:
         panel.axhline(0, **_style.CONTROL.plot(label="charge law alone"))
         panel.set_xlabel(r"time $Tt=\eta^2 n$")
     axes[0].set(ylabel="angle turned (rad)", ylim=(-0.1, None))
-    axes[1].set(ylabel=r"imbalance, eigenvalue of $D$", ylim=(-0.015, 0.165))
+    axes[1].set(ylabel=r"imbalance, eigenvalue of $D$", ylim=(-0.015, 0.21))
     axes[1].legend(loc="upper left", borderaxespad=0)
     _draw_limits(axes[2], dataset)
     _style.letters(axes)
@@ -152,7 +159,7 @@ def draw(dataset: Dataset) -> Any:
 def _halves(dataset: Dataset, name: str, n: int) -> np.ndarray:
     from scipy import stats
 
-    return stats.t.ppf(0.975, int(dataset[f"block_count_{n}"]) - 1) * dataset[name]
+    return stats.t.ppf(0.975, int(dataset[f"run{n}_block_count"]) - 1) * dataset[name]
 
 
 def _draw_limits(panel: Any, dataset: Dataset) -> None:
@@ -175,33 +182,28 @@ def _draw_limits(panel: Any, dataset: Dataset) -> None:
     panel.axhline(1, **_style.THEORY.plot(label=None, linewidth=0.9, zorder=0))
     panel.axhline(0, **_style.CONTROL.plot(label=None))
     panel.set(xlabel=r"learning rate $\eta\times 10^3$", ylabel="measured / slow flow")
-    panel.set_ylim(-0.1, 2.1)
+    panel.set_ylim(-0.15, 2.7)
     panel.legend(loc="upper center", ncols=1, borderaxespad=0, handlelength=1)
 
 
 def _points(dataset: Dataset, net_name: str, quantity: str) -> list[tuple[float, st.Estimate]]:
     return [
-        (
-            float(rate),
-            st.Estimate(
-                float(dataset[f"{quantity}_mean_{n}"]), float(dataset[f"{quantity}_error_{n}"]),
-                int(dataset[f"{quantity}_count_{n}"]),
-            ),
-        )
+        (float(rate), estimate(dataset, f"run{n}_{quantity}"))
         for n, (name, rate) in enumerate(zip(dataset["names"], dataset["rates"], strict=True))
         if name == net_name
-    ]  # fmt: skip
+    ]
 
 
 def numbers(dataset: Dataset) -> Numbers:
     theory, claims, rows = [], [], []
-    for name, text in (("askew", "net of the picture"), ("mild", "net of the reference value")):
+    texts = {"askew": "net of the picture", "mild": "net of the reference value"}
+    for (name, text), margin in zip(texts.items(), dataset["margins"], strict=True):
         first = list(dataset["names"]).index(name)
-        eigenvalue = float(dataset[f"eigenvalue_{first}"])
-        rate = float(dataset[f"rotation_{first}"])
-        for quantity, what, value, margin in (
-            ("shift", "imbalance", eigenvalue, 0.1 if name == "askew" else 0.3),
-            ("spin", "rotation rate", rate, 0.1 if name == "askew" else 0.3),
+        eigenvalue = float(dataset[f"run{first}_eigenvalue"])
+        rate = float(dataset[f"run{first}_rotation"])
+        for quantity, what, value in (
+            ("shift", "imbalance", eigenvalue),
+            ("spin", "rotation rate", rate),
         ):
             points = _points(dataset, name, quantity)
             limit = st.trend(points).limit

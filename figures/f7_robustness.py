@@ -1,0 +1,221 @@
+"""F7: convergence to the noise equilibrium at any learning rate, batch size and dimension.
+
+arXiv 2402.07193, robustness of the convergence; residual at finite eta: theory of fluctuations.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+import symtheory as st
+from figures import _style
+from figures._ensembles import estimate, half_width, interval, summary
+from figures._orbits import axes as orthogonal
+from figures._orbits import net, split, turned
+from figures._spec import Dataset, Numbers, Spec
+
+TITLE = "Robust convergence to the noise equilibrium"
+CAPTION = (
+    "Two-layer linear nets (all widths d, isotropic label noise, for which the matrix equilibrium "
+    "is exact) started at a minimum far from balance. Distance: |N1 - N2| over its scale at "
+    "equilibrium, N1 = Tr[Sx] U^T Se U, N2 = Tr[Se] W Sx W^T; root mean square over replicas "
+    "(bands: 95 % interval) against time in relaxation times of the slow flow, each 1/T times a "
+    "constant, T = eta/S. Black: slow flow plus the fluctuations around it to first order in T, "
+    "nothing fitted; dashed: slow flow alone, eta to 0. (a) Learning rates, S = 1, d = 4. (b) "
+    "Batch sizes. (c) Dimensions. (d) What is left at the end against the prediction, which is "
+    "proportional to sqrt(T): above it by a factor 1 + O(eta)."
+)
+STATEMENTS = ("P1.10", "B.3")
+
+_DIMENSION, _RATE = 4, 0.02
+_LENGTH = 6.0
+"""Length of the runs in relaxation times."""
+_NOISE = 0.5  # variance of every label's noise
+
+
+def _settings(spec: Spec) -> list[tuple[str, float, int, int]]:
+    """Return panel, eta, S and d of every run."""
+    rates = spec.pick((0.02, 0.01, 0.005), (0.02, 0.01, 0.005, 0.0025))
+    batches, dimensions = spec.pick((1, 2, 8), (1, 4, 16)), spec.pick((2, 3, 5), (2, 4, 8))
+    out = [("rate", rate, 1, _DIMENSION) for rate in rates]
+    out += [("batch", _RATE, batch, _DIMENSION) for batch in batches]
+    return out + [("dimension", _RATE / 2, 1, d) for d in dimensions]
+
+
+def data(spec: Spec) -> Dataset:
+    settings = _settings(spec)
+    parts = [
+        spec.part(f"{panel} {rate:g} {batch} {d}", functools.partial(_run, spec, rate, batch, d))
+        for panel, rate, batch, d in settings
+    ]
+    out = {f"run{n}_{name}": value for n, run in enumerate(parts) for name, value in run.items()}
+    panels, rates, batches, dimensions = (
+        np.array(column) for column in zip(*settings, strict=True)
+    )
+    return {
+        **out, "panels": panels, "rates": rates, "batches": batches, "dimensions": dimensions,
+        "margins": np.array(spec.pick((0.3, 0.25), (0.15, 0.15))),
+    }  # fmt: skip
+
+
+def _run(spec: Spec, rate: float, batch: int, d: int) -> Dataset:
+    problem, temperature = _problem(spec.seed, d), rate / batch
+    run = st.simulate(
+        problem["model"], st.SGD(rate, batch), params=problem["start"],
+        steps=round(_LENGTH / problem["relaxation"] / (temperature * rate)),
+        replicas=spec.pick(32, 128), key=spec.key(f"{rate:g} {batch} {d}"),
+        observe={"square": problem["square"]},
+    )  # fmt: skip
+    times = run.times * temperature * problem["relaxation"]
+    squares = run.observables["square"]
+    slow = problem["slow"](times)
+    line = slow + temperature * problem["fluctuation"](times)
+    early, late = np.searchsorted(times, 1.0), times >= 0.75 * _LENGTH
+    return {
+        "times": times,
+        "slow": slow,
+        "line": line,
+        **summary(squares, "square"),
+        **summary(squares[:, early] / line[early], "early"),
+        **summary(squares[:, late].mean(axis=1) / line[late].mean(), "late"),
+        "late_line": line[late].mean(),
+        **summary(squares[:, late].mean(axis=1) / line[0], "left"),
+    }
+
+
+@functools.cache
+def _problem(seed: int, d: int) -> dict[str, Any]:
+    """Return model, start and observable, and mean squares that theory predicts, over time."""
+    rng = np.random.default_rng([seed, d])
+    V = (orthogonal(rng, d) * np.linspace(0.8, 1.2, d)) @ orthogonal(rng, d)
+    sizes = np.geomspace(0.5, 2.0, d)
+    cov_x = turned(2 * sizes / sizes.sum(), orthogonal(rng, d))
+    model, symmetry = net(V, cov_x, _NOISE * np.eye(d))
+    start = split(V, np.linspace(1.8, 1.2, d))
+    flow = st.slow_flow(model, start, symmetry)
+
+    def pair(p: Any) -> Any:
+        first = 2.0 * _NOISE * p["U"].T @ p["U"]  # Tr[Sx] = 2
+        return first, d * _NOISE * p["W"] @ jnp.asarray(cov_x) @ p["W"].T
+
+    scale = float(sum(np.linalg.norm(side) for side in pair(flow.matrix_equilibrium())))
+
+    def off(p: Any) -> Any:
+        first, second = pair(p)
+        return (first - second) / scale
+
+    def square(p: Any) -> Any:
+        return jnp.sum(off(p) ** 2)
+
+    def fluctuation(p: Any) -> Any:
+        """Return the mean square of the first-order fluctuation of `off`, per temperature.
+
+        Isotropic label noise of variance s has Sigma = 2 s H: HK + KH = T Sigma gives K = s T on
+        the range of H, which is that of the derivative of U W.
+        """
+        theta, back = jax.flatten_util.ravel_pytree(p)
+        product = lambda t: (back(t)["U"] @ back(t)["W"]).reshape(-1)
+        normal = jnp.linalg.qr(jax.jacobian(product)(theta).T)[0]
+        slope = jax.jacobian(lambda t: off(back(t)).reshape(-1))(theta)
+        return _NOISE * jnp.sum((slope @ normal) ** 2)
+
+    relaxation = flow.stationary().relaxation
+    times = _LENGTH * np.linspace(0, 1, 31) ** 2
+    path = flow.integrate(times / relaxation).params
+    slow, noise = (np.asarray(jax.lax.map(f, path)) for f in (square, fluctuation))
+    return {
+        "model": model, "start": start, "square": square, "relaxation": relaxation,
+        "slow": PchipInterpolator(times, slow), "fluctuation": PchipInterpolator(times, noise),
+    }  # fmt: skip
+
+
+def draw(dataset: Dataset) -> Any:
+    figure, axes = _style.panels(2, 2, height=2.0)
+    names = {"rate": r"$\eta={:g}$", "batch": "$S={:g}$", "dimension": "$d={:g}$"}
+    columns = {"rate": "rates", "batch": "batches", "dimension": "dimensions"}
+    looks = dict(zip(names, "os^", strict=True))
+    for panel, name in zip(axes.ravel(), names, strict=False):
+        runs = np.flatnonzero(dataset["panels"] == name)
+        for k, n in enumerate(runs):
+            value = dataset[columns[name]][n]
+            _draw_run(panel, dataset, n, _style.CYCLE[k], names[name].format(value), k == 0)
+        panel.set(yscale="log", xlabel="time (relaxations)", ylabel="distance (rms)")
+        panel.legend(loc="upper right", ncols=2, borderaxespad=0, handlelength=1.2)
+        panel.set_ylim(None, 20)
+        last = axes[1, 1]
+        x = np.sqrt([float(dataset[f"run{n}_late_line"]) for n in runs])
+        ratios = [estimate(dataset, f"run{n}_late") for n in runs]
+        y = x * np.sqrt([ratio.mean for ratio in ratios])
+        bars = [half_width(ratio) / ratio.mean / 2 for ratio in ratios] * y
+        last.errorbar(
+            x, y, bars, fmt=looks[name], markersize=3.5, capsize=2, linewidth=1,
+            color=_style.CYCLE[len(names) - list(names).index(name)], label=columns[name],
+        )  # fmt: skip
+    ends = np.sqrt([float(dataset[f"run{n}_late_line"]) for n in range(len(dataset["panels"]))])
+    span = np.array([0.8 * ends.min(), 1.3 * ends.max()])
+    last.plot(span, span, **_style.THEORY.plot(label=r"theory, $\propto\sqrt{T}$"))
+    last.set(xscale="log", yscale="log", xlabel="predicted residual", ylabel="measured residual")
+    last.legend(loc="upper left", borderaxespad=0)
+    _style.letters(axes)
+    return figure
+
+
+def _draw_run(
+    panel: Any, dataset: Dataset, n: int, color: str, label: str, first: bool
+) -> None:  # fmt: skip
+    times = dataset[f"run{n}_times"]
+    mean, error = dataset[f"run{n}_square_mean"], dataset[f"run{n}_square_error"]
+    half = error * half_width(st.Estimate(0.0, 1.0, int(dataset[f"run{n}_square_count"])))
+    low, high = (np.sqrt(np.maximum(mean + sign * half, 1e-12)) for sign in (-1, 1))
+    panel.fill_between(times, low, high, color=color, alpha=0.6, linewidth=0, label=label)
+    panel.plot(
+        times, np.sqrt(dataset[f"run{n}_line"]),
+        **_style.THEORY.plot(label="theory" if first else None, linewidth=0.8),
+    )  # fmt: skip
+    panel.plot(
+        times, np.sqrt(dataset[f"run{n}_slow"]),
+        **_style.CONTROL.plot(label=r"$\eta\to 0$" if first else None, linewidth=0.8),
+    )  # fmt: skip
+
+
+def numbers(dataset: Dataset) -> Numbers:
+    theory, claims, rows = [], [], []
+    rates = [n for n, name in enumerate(dataset["panels"]) if name == "rate"][-2:]
+    for (name, what), margin in zip(
+        {"early": "after one relaxation time", "late": "at the end"}.items(),
+        dataset["margins"], strict=True,
+    ):  # fmt: skip
+        points = [(float(dataset["rates"][n]), estimate(dataset, f"run{n}_{name}")) for n in rates]
+        theory.append(
+            st.equivalence(
+                f"mean square distance {what} over slow flow plus fluctuations as eta -> 0, from "
+                f"eta = {', '.join(f'{rate:g}' for rate, _ in points)}",
+                1.0, st.trend(points).limit, float(margin),
+            )
+        )  # fmt: skip
+    for n, name in enumerate(dataset["panels"]):
+        left, late = estimate(dataset, f"run{n}_left"), estimate(dataset, f"run{n}_late")
+        early = estimate(dataset, f"run{n}_early")
+        rate, batch, d = (dataset[key][n] for key in ("rates", "batches", "dimensions"))
+        setting = f"eta = {rate:g}, S = {batch}, d = {d}"
+        claims.append(
+            st.equivalence(
+                f"{name}: SGD comes to the equilibrium at {setting}: mean square distance over "
+                "that at the start is at most 0.01",
+                0.0, left, 0.01, reference="arXiv 2402.07193, robustness of the convergence",
+            )
+        )  # fmt: skip
+        rows.append({
+            "setting": setting,
+            "rms left, predicted": f"{float(dataset[f'run{n}_late_line']) ** 0.5:.4g}",
+            "measured^2 / predicted^2 at the end (95 %)": interval(late),
+            "after one relaxation (95 %)": interval(early),
+        })  # fmt: skip
+    return Numbers(tuple(theory), tuple(claims), tuple(rows))
