@@ -43,7 +43,7 @@ _NOISE = 0.5  # variance of every label's noise
 def _settings(spec: Spec) -> list[tuple[str, float, int, int]]:
     """Return panel, eta, S and d of every run."""
     rates = spec.pick((0.02, 0.01, 0.005), (0.02, 0.01, 0.005, 0.0025))
-    batches, dimensions = spec.pick((1, 2, 8), (1, 4, 16)), spec.pick((2, 3, 5), (2, 4, 8))
+    batches, dimensions = spec.pick((1, 2, 8), (1, 4, 16)), spec.pick((2, 4, 5), (2, 4, 8))
     out = [("rate", rate, 1, _DIMENSION) for rate in rates]
     out += [("batch", _RATE, batch, _DIMENSION) for batch in batches]
     return out + [("dimension", _RATE / 2, 1, d) for d in dimensions]
@@ -162,6 +162,11 @@ def draw(dataset: Dataset) -> Any:
     span = np.array([0.8 * ends.min(), 1.3 * ends.max()])
     last.plot(span, span, **_style.THEORY.plot(label=r"theory, $\propto\sqrt{T}$"))
     last.set(xscale="log", yscale="log", xlabel="predicted residual", ylabel="measured residual")
+    ticks = [0.01, 0.02, 0.04, 0.08]
+    for axis in (last.xaxis, last.yaxis):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_ticks([], minor=True)
+    last.set(xlim=span, ylim=span * [1, 1.5])
     last.legend(loc="upper left", borderaxespad=0)
     _style.letters(axes)
     return figure

@@ -1,0 +1,171 @@
+"""F6: the representations of both layers of a tanh net align under SGD, not under GD.
+
+arXiv 2402.07193, experiment on representations.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import symtheory as st
+from figures import _style
+from figures._ensembles import estimate, half_width, interval, must_fail, summary
+from figures._orbits import axes as orthogonal
+from figures._orbits import turned
+from figures._spec import Dataset, Numbers, Spec
+
+TITLE = "Representations of a tanh net align under SGD"
+CAPTION = (
+    "Two-layer net U tanh(W x) on y = V x + eps, all widths 5, anisotropic inputs and label noise. "
+    "(a)-(d) W Sx W^T and U^T Se U (without their traces, averaged over the last quarter of the "
+    "run, over their largest entry) for one seed: alike under SGD, S = 1, not under gradient "
+    "descent from the same start for the same time (eta to 0, on one large batch). (e) Their "
+    "cosine, means over seeds with 95 % intervals; every seed has a teacher, covariances, start "
+    "and noise of its own. The double rotation is an approximate symmetry of this net only, so "
+    "there is no line of theory; a linear net comes near 1 (dotted)."
+)
+STATEMENTS = ("P1.14",)
+
+_SIZE = 5
+
+
+def _loss(p: Any, z: Any) -> Any:
+    """Return |U tanh(W x) - V x - eps|^2; teacher and covariances do not train."""
+    V, root_x, root_eps = jax.lax.stop_gradient((p["V"], p["root_x"], p["root_eps"]))
+    x = root_x @ z["x"]
+    return jnp.sum((p["U"] @ jnp.tanh(p["W"] @ x) - V @ x - root_eps @ z["eps"]) ** 2)
+
+
+_SQUARE = (_SIZE, _SIZE)
+_MODEL = st.Model(
+    _loss,
+    dict.fromkeys(("U", "W", "V", "root_x", "root_eps"), _SQUARE),
+    {"x": st.Normal(_SIZE), "eps": st.Normal(_SIZE)},
+    name="tanh net",
+)
+
+
+def _pair(p: Any) -> Any:
+    """Return the parts without trace of W Sx W^T and U^T Se U."""
+    inner, outer = p["W"] @ p["root_x"], p["root_eps"].T @ p["U"]
+    both = jnp.stack([inner @ inner.T, outer.T @ outer])
+    return both - jnp.trace(both, axis1=1, axis2=2)[:, None, None] / _SIZE * jnp.eye(_SIZE)
+
+
+def _cosine(p: Any) -> Any:
+    first, second = _pair(p)
+    return jnp.sum(first * second) / (jnp.linalg.norm(first) * jnp.linalg.norm(second))
+
+
+def data(spec: Spec) -> Dataset:
+    seeds, time = spec.pick(10, 24), spec.pick(120.0, 480.0)
+    rng = spec.rng("problems")
+    starts: dict[str, Any] = {name: np.zeros((seeds, *_SQUARE)) for name in _MODEL.params}
+    spread = np.geomspace(0.5, 2.0, _SIZE)
+    for n in range(seeds):
+        values = np.linspace(0.4, 1.6, _SIZE)
+        starts["V"][n] = (orthogonal(rng, _SIZE) * values) @ orthogonal(rng, _SIZE)
+        for name, size in (("root_x", 0.3), ("root_eps", 1.0)):
+            starts[name][n] = turned(np.sqrt(size * spread), orthogonal(rng, _SIZE))
+        starts["U"][n], starts["W"][n] = rng.normal(size=(2, *_SQUARE)) * 0.8
+    rate = spec.pick(0.02, 0.01)
+    out: dict[str, Any] = {"rate": np.array(rate)}
+    for name, dynamics in {
+        "sgd": st.SGD(rate),
+        "gd": st.GradientFlow(0.1, samples=spec.pick(256, 1024)),
+    }.items():
+        out |= spec.part(name, functools.partial(_run, spec, name, dynamics, starts, time))
+    return out
+
+
+def _run(spec: Spec, name: str, dynamics: Any, starts: Any, time: float) -> Dataset:
+    run = st.simulate(
+        _MODEL, dynamics, params=starts, steps=round(time / dynamics.time_per_step),
+        replicas=len(starts["U"]), key=spec.key(name), observe={"cosine": _cosine, "pair": _pair},
+    )  # fmt: skip
+    cosine = run.observables["cosine"]
+    late = 3 * cosine.shape[1] // 4
+    return {
+        f"{name}_times": run.times,
+        **summary(cosine, f"{name}_cosine"),
+        f"{name}_late": cosine[:, late:].mean(axis=1),
+        f"{name}_pair": run.observables["pair"][0, late:].mean(axis=0),
+    }
+
+
+def draw(dataset: Dataset) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_style.TEXT, 2.9), layout="constrained")
+    axes = figure.subplot_mosaic(
+        [["sgd0", "sgd1", "time"], ["gd0", "gd1", "time"]], width_ratios=[1, 1, 1.9]
+    )
+    names = (r"$W\Sigma_xW^\top$", r"$U^\top\Sigma_\epsilon U$")
+    image = None
+    for method, label in (("sgd", "SGD"), ("gd", "GD")):
+        for side in (0, 1):
+            matrix, panel = dataset[f"{method}_pair"][side], axes[f"{method}{side}"]
+            image = panel.imshow(matrix / np.abs(matrix).max(), cmap="RdBu_r", vmin=-1, vmax=1)
+            panel.set(xticks=[], yticks=[], xlabel=names[side])
+            if side == 0:
+                panel.set_ylabel(label)
+    bar = figure.colorbar(
+        image, ax=[axes["gd0"], axes["gd1"]], location="bottom", aspect=25, ticks=[-1, 0, 1]
+    )
+    bar.set_label("entry / largest")
+    panel = axes["time"]
+    for method, look in (("sgd", _style.SGD), ("gd", _style.GD)):
+        mean, error = (dataset[f"{method}_cosine_{what}"] for what in ("mean", "error"))
+        half = error * half_width(st.Estimate(0.0, 1.0, int(dataset[f"{method}_cosine_count"])))
+        times = dataset[f"{method}_times"]
+        panel.fill_between(times, mean - half, mean + half, **look.band())
+        panel.plot(times, mean, **look.plot())
+    panel.axhline(1, color="black", linestyle=":", linewidth=0.9)
+    panel.set(xlabel=r"time $t=\eta n$", ylabel="cosine of the two matrices", ylim=(-1, 1.05))
+    panel.legend(loc="center right", borderaxespad=0)
+    _style.letters(list(axes.values()))
+    return figure
+
+
+def numbers(dataset: Dataset) -> Numbers:
+    late = {name: st.mean_over_replicas(dataset[f"{name}_late"]) for name in ("sgd", "gd")}
+    symmetry = st.Exponential(
+        lambda p: {**{n: 0 * p[n] for n in ("V", "root_x", "root_eps")}, "U": p["U"], "W": -p["W"]},
+        name="rescaling",
+    )
+    theory = (
+        st.equivalence("cosine at least 0.6 under SGD (1 up to 0.4)", 1.0, late["sgd"], 0.4),
+        st.equivalence("cosine below 0.4 under GD (-0.3 up to 0.7)", -0.3, late["gd"], 0.7),
+        must_fail("the double rotation is no exact symmetry", st.verify(_MODEL, symmetry)),
+    )
+    gap = st.mean_over_replicas(dataset["sgd_late"] - dataset["gd_late"])
+    apart = late["sgd"].mean - half_width(late["sgd"]) > late["gd"].mean + half_width(late["gd"])
+    below = gap.mean + half_width(gap) < 0
+    status = st.Status.SUPPORTED if apart else st.Status.INCONCLUSIVE
+    claim = st.Verdict(
+        st.Status.REFUTED if below else status,
+        "the two matrices are more alike under SGD than under GD: cosine of their parts without "
+        "trace, SGD less GD",
+        how=f"95 % intervals over {gap.count} seeds: SGD {interval(late['sgd'])}, GD "
+        f"{interval(late['gd'])}; {'apart' if apart else 'not apart'}",
+        predicted="above 0",
+        measured=gap.mean,
+        standard_error=gap.standard_error,
+        reference="arXiv 2402.07193, experiment on representations",
+    )
+    rows = [
+        {
+            "method": label,
+            "cosine at the start (95 %)": interval(estimate(dataset, f"{name}_cosine", 0)),
+            "in the last quarter (95 %)": interval(late[name]),
+            "least and largest over seeds": f"{np.min(dataset[f'{name}_late']):.3g}, "
+            f"{np.max(dataset[f'{name}_late']):.3g}",
+        }
+        for name, label in (("sgd", f"SGD, eta = {float(dataset['rate']):g}"), ("gd", "GD"))
+    ]
+    return Numbers(theory, (claim,), tuple(rows))
