@@ -44,6 +44,19 @@ def half_width(found: st.Estimate, level: float = 0.95) -> float:
     return float(stats.t.ppf((1 + level) / 2, found.count - 1) * found.standard_error)
 
 
+def mean_band(dataset: Any, name: str, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the Student interval of the mean at every record of a summary."""
+    mean, error = dataset[f"{name}_mean"], dataset[f"{name}_error"]
+    unit = st.Estimate(0.0, 1.0, int(dataset[f"{name}_count"]))
+    half = half_width(unit, level) * error
+    return mean - half, mean + half
+
+
+def scaled(found: st.Estimate, factor: float) -> st.Estimate:
+    """Return an estimate in another unit."""
+    return st.Estimate(found.mean * factor, found.standard_error * factor, found.count)
+
+
 def must_fail(claim: str, verdict: st.Verdict) -> st.Verdict:
     """Return the verdict on a control: it holds if what it tries is refuted."""
     status = st.Status.SUPPORTED if verdict.status is st.Status.REFUTED else st.Status.INCONCLUSIVE

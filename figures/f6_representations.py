@@ -14,7 +14,7 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._ensembles import estimate, half_width, interval, must_fail, summary
+from figures._ensembles import estimate, half_width, interval, mean_band, must_fail, summary
 from figures._orbits import axes as orthogonal
 from figures._orbits import turned
 from figures._spec import Dataset, Numbers, Spec
@@ -115,20 +115,18 @@ def draw(dataset: Dataset) -> Any:
             if side == 0:
                 panel.set_ylabel(label)
     bar = figure.colorbar(
-        image, ax=[axes["gd0"], axes["gd1"]], location="bottom", aspect=25, ticks=[-1, 0, 1]
+        image, ax=[axes["gd0"], axes["gd1"]], location="bottom", shrink=0.6, ticks=[-1, 0, 1]
     )
     bar.set_label("entry / largest")
     panel = axes["time"]
     for method, look in (("sgd", _style.SGD), ("gd", _style.GD)):
-        mean, error = (dataset[f"{method}_cosine_{what}"] for what in ("mean", "error"))
-        half = error * half_width(st.Estimate(0.0, 1.0, int(dataset[f"{method}_cosine_count"])))
-        times = dataset[f"{method}_times"]
-        panel.fill_between(times, mean - half, mean + half, **look.band())
-        panel.plot(times, mean, **look.plot())
+        times, name = dataset[f"{method}_times"], f"{method}_cosine"
+        panel.fill_between(times, *mean_band(dataset, name), **look.band())
+        panel.plot(times, dataset[f"{name}_mean"], **look.plot())
     panel.axhline(1, color="black", linestyle=":", linewidth=0.9)
     panel.set(xlabel=r"time $t=\eta n$", ylabel="cosine of the two matrices", ylim=(-1, 1.05))
     panel.legend(loc="center right", borderaxespad=0)
-    _style.letters(list(axes.values()))
+    _style.letters([axes[name] for name in ("sgd0", "sgd1", "gd0", "gd1", "time")])
     return figure
 
 

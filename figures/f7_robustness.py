@@ -8,17 +8,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import jax
-import jax.flatten_util
-import jax.numpy as jnp
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 import symtheory as st
 from figures import _style
-from figures._ensembles import estimate, half_width, interval, summary
-from figures._orbits import axes as orthogonal
-from figures._orbits import net, split, turned
+from figures._ensembles import estimate, half_width, interval, mean_band, summary
+from figures._imbalance import problem as posed
 from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Robust convergence to the noise equilibrium"
@@ -37,7 +32,6 @@ STATEMENTS = ("P1.10", "B.3")
 _DIMENSION, _RATE = 4, 0.02
 _LENGTH = 6.0
 """Length of the runs in relaxation times."""
-_NOISE = 0.5  # variance of every label's noise
 
 
 def _settings(spec: Spec) -> list[tuple[str, float, int, int]]:
@@ -66,7 +60,7 @@ def data(spec: Spec) -> Dataset:
 
 
 def _run(spec: Spec, rate: float, batch: int, d: int) -> Dataset:
-    problem, temperature = _problem(spec.seed, d), rate / batch
+    problem, temperature = posed(spec.seed, d, _LENGTH), rate / batch
     run = st.simulate(
         problem["model"], st.SGD(rate, batch), params=problem["start"],
         steps=round(_LENGTH / problem["relaxation"] / (temperature * rate)),
@@ -90,59 +84,14 @@ def _run(spec: Spec, rate: float, batch: int, d: int) -> Dataset:
     }
 
 
-@functools.cache
-def _problem(seed: int, d: int) -> dict[str, Any]:
-    """Return model, start and observable, and mean squares that theory predicts, over time."""
-    rng = np.random.default_rng([seed, d])
-    V = (orthogonal(rng, d) * np.linspace(0.8, 1.2, d)) @ orthogonal(rng, d)
-    sizes = np.geomspace(0.5, 2.0, d)
-    cov_x = turned(2 * sizes / sizes.sum(), orthogonal(rng, d))
-    model, symmetry = net(V, cov_x, _NOISE * np.eye(d))
-    start = split(V, np.linspace(1.8, 1.2, d))
-    flow = st.slow_flow(model, start, symmetry)
-
-    def pair(p: Any) -> Any:
-        first = 2.0 * _NOISE * p["U"].T @ p["U"]  # Tr[Sx] = 2
-        return first, d * _NOISE * p["W"] @ jnp.asarray(cov_x) @ p["W"].T
-
-    scale = float(sum(np.linalg.norm(side) for side in pair(flow.matrix_equilibrium())))
-
-    def off(p: Any) -> Any:
-        first, second = pair(p)
-        return (first - second) / scale
-
-    def square(p: Any) -> Any:
-        return jnp.sum(off(p) ** 2)
-
-    def fluctuation(p: Any) -> Any:
-        """Return the mean square of the first-order fluctuation of `off`, per temperature.
-
-        Isotropic label noise of variance s has Sigma = 2 s H: HK + KH = T Sigma gives K = s T on
-        the range of H, which is that of the derivative of U W.
-        """
-        theta, back = jax.flatten_util.ravel_pytree(p)
-        product = lambda t: (back(t)["U"] @ back(t)["W"]).reshape(-1)
-        normal = jnp.linalg.qr(jax.jacobian(product)(theta).T)[0]
-        slope = jax.jacobian(lambda t: off(back(t)).reshape(-1))(theta)
-        return _NOISE * jnp.sum((slope @ normal) ** 2)
-
-    relaxation = flow.stationary().relaxation
-    times = _LENGTH * np.linspace(0, 1, 31) ** 2
-    path = flow.integrate(times / relaxation).params
-    slow, noise = (np.asarray(jax.lax.map(f, path)) for f in (square, fluctuation))
-    return {
-        "model": model, "start": start, "square": square, "relaxation": relaxation,
-        "slow": PchipInterpolator(times, slow), "fluctuation": PchipInterpolator(times, noise),
-    }  # fmt: skip
-
-
 def draw(dataset: Dataset) -> Any:
     figure, axes = _style.panels(2, 2, height=2.0)
     names = {"rate": r"$\eta={:g}$", "batch": "$S={:g}$", "dimension": "$d={:g}$"}
     columns = {"rate": "rates", "batch": "batches", "dimension": "dimensions"}
-    looks = dict(zip(names, "os^", strict=True))
+    # The first of rates and of batches are one and the same run.
+    looks, sizes = dict(zip(names, "os^", strict=True)), dict(zip(names, (7, 4, 4), strict=True))
     for panel, name in zip(axes.ravel(), names, strict=False):
-        runs = np.flatnonzero(dataset["panels"] == name)
+        runs = [n for n, kind in enumerate(dataset["panels"]) if kind == name]
         for k, n in enumerate(runs):
             value = dataset[columns[name]][n]
             _draw_run(panel, dataset, n, _style.CYCLE[k], names[name].format(value), k == 0)
@@ -155,8 +104,9 @@ def draw(dataset: Dataset) -> Any:
         y = x * np.sqrt([ratio.mean for ratio in ratios])
         bars = [half_width(ratio) / ratio.mean / 2 for ratio in ratios] * y
         last.errorbar(
-            x, y, bars, fmt=looks[name], markersize=3.5, capsize=2, linewidth=1,
-            color=_style.CYCLE[len(names) - list(names).index(name)], label=columns[name],
+            x, y, bars, fmt=looks[name], markersize=sizes[name], capsize=2,
+            markerfacecolor="none", linewidth=1, label=columns[name],
+            color=_style.CYCLE[len(names) - list(names).index(name)],
         )  # fmt: skip
     ends = np.sqrt([float(dataset[f"run{n}_late_line"]) for n in range(len(dataset["panels"]))])
     span = np.array([0.8 * ends.min(), 1.3 * ends.max()])
@@ -176,9 +126,7 @@ def _draw_run(
     panel: Any, dataset: Dataset, n: int, color: str, label: str, first: bool
 ) -> None:  # fmt: skip
     times = dataset[f"run{n}_times"]
-    mean, error = dataset[f"run{n}_square_mean"], dataset[f"run{n}_square_error"]
-    half = error * half_width(st.Estimate(0.0, 1.0, int(dataset[f"run{n}_square_count"])))
-    low, high = (np.sqrt(np.maximum(mean + sign * half, 1e-12)) for sign in (-1, 1))
+    low, high = (np.sqrt(np.maximum(x, 1e-12)) for x in mean_band(dataset, f"run{n}_square"))
     panel.fill_between(times, low, high, color=color, alpha=0.6, linewidth=0, label=label)
     panel.plot(
         times, np.sqrt(dataset[f"run{n}_line"]),

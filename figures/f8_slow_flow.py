@@ -16,7 +16,15 @@ from scipy.interpolate import CubicSpline
 
 import symtheory as st
 from figures import _style
-from figures._ensembles import estimate, half_width, interval, must_fail, summary
+from figures._ensembles import (
+    estimate,
+    half_width,
+    interval,
+    mean_band,
+    must_fail,
+    scaled,
+    summary,
+)  # fmt: skip
 from figures._orbits import net, split, turned
 from figures._spec import Dataset, Numbers, Spec
 
@@ -140,8 +148,8 @@ def draw(dataset: Dataset) -> Any:
             dataset[f"run{n}_angle_high"],
             **band,
         )
-        middle, half = dataset[f"run{n}_block_mean"], _halves(dataset, f"run{n}_block_error", n)
-        axes[1].fill_between(dataset[f"run{n}_block_times"], middle - half, middle + half, **band)
+        ends = mean_band(dataset, f"run{n}_block")
+        axes[1].fill_between(dataset[f"run{n}_block_times"], *ends, **band)
     line = _style.THEORY.plot(label="slow flow")
     axes[0].plot(dataset["run1_times"], dataset["run1_angle_line"], **line)
     axes[1].plot(dataset["run1_times"], dataset["run1_drift_line"], **line)
@@ -154,12 +162,6 @@ def draw(dataset: Dataset) -> Any:
     _draw_limits(axes[2], dataset)
     _style.letters(axes)
     return figure
-
-
-def _halves(dataset: Dataset, name: str, n: int) -> np.ndarray:
-    from scipy import stats
-
-    return stats.t.ppf(0.975, int(dataset[f"run{n}_block_count"]) - 1) * dataset[name]
 
 
 def _draw_limits(panel: Any, dataset: Dataset) -> None:
@@ -219,9 +221,9 @@ def numbers(dataset: Dataset) -> Numbers:
                 theory.append(must_fail(f"without rotations in the law, {text}", attempt))
             rows.append({
                 "net": name, "quantity": what, "slow flow": f"{value:.4g}",
-                **{f"eta {k + 1}": f"{interval(_scaled(e, value))} at {r:g}"
+                **{f"eta {k + 1}": f"{interval(scaled(e, value))} at {r:g}"
                    for k, (r, e) in enumerate(points)},
-                "eta -> 0 (95 %)": interval(_scaled(limit, value)),
+                "eta -> 0 (95 %)": interval(scaled(limit, value)),
             })  # fmt: skip
     return Numbers(tuple(theory), tuple(claims), tuple(rows))
 
@@ -235,7 +237,3 @@ def _matrix_claim(attempt: st.Verdict, text: str) -> st.Verdict:
         how=f"exact for isotropic or aligned noise only, which this is not; {attempt.how}",
         reference="arXiv 2402.07193, matrix factorization",
     )
-
-
-def _scaled(found: st.Estimate, factor: float) -> st.Estimate:
-    return st.Estimate(found.mean * factor, found.standard_error * factor, found.count)
