@@ -30,7 +30,7 @@ def test_the_matrices_shown_are_symmetric_without_trace(dataset):
 
 def test_alike_under_sgd_only_with_intervals_apart(dataset):
     found = figure.numbers(dataset)
-    assert found.status is st.Status.SUPPORTED and len(found.theory) == 3
+    assert found.status is st.Status.SUPPORTED and len(found.theory) == 4
     assert found.claims[0].status is st.Status.SUPPORTED and "; apart" in found.claims[0].how
     assert dataset["sgd_late"].min() > dataset["gd_late"].max()
 
@@ -49,4 +49,8 @@ def test_picture(dataset):
     labels = [panel.get_xlabel() for panel in drawn.axes]
     assert sum("Sigma" in label for label in labels) == 4 and "time" in " ".join(labels)
     curves = next(panel for panel in drawn.axes if "time" in panel.get_xlabel())
-    assert [text.get_text() for text in curves.get_legend().get_texts()] == ["SGD", "GD"]
+    assert [text.get_text() for text in curves.get_legend().get_texts()] == [
+        "SGD, linear net",
+        "SGD",
+        "GD",
+    ]
