@@ -22,14 +22,14 @@ from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Representations of a tanh net align under SGD"
 CAPTION = (
-    "Two-layer net U tanh(W x) on y = V x + eps, all widths 5, anisotropic inputs and label noise. "
-    "(a)-(d) W Sx W^T and U^T Se U (without their traces, averaged over the last quarter of the "
-    "run, over their largest entry) for one seed: alike under SGD, S = 1, not under gradient "
-    "descent from the same start for the same time (eta to 0, on one large batch). (e) Their "
-    "cosine, means over seeds with 95 % intervals; every seed has a teacher, covariances, start "
-    "and noise of its own. The double rotation is an approximate symmetry of this net only, so "
-    "there is no line of theory; dotted: a linear net with the same starts, for which it is exact. Cosines of single trajectories stay below 1, "
-    "since the parameters fluctuate."
+    "Two-layer net U tanh(W x) on y = V x + eps, all widths 5, anisotropic inputs and label "
+    "noise. (a)-(d) W Sx W^T and U^T Se U (without their traces, averaged over the last quarter "
+    "of the run, over their largest entry) for one seed: alike under SGD, S = 1, not under "
+    "gradient descent from the same start for the same time (eta to 0, on one large batch). (e) "
+    "Their cosine, means over seeds with 95 % intervals; every seed has a teacher, covariances, "
+    "start and noise of its own. The double rotation is an approximate symmetry of this net only, "
+    "so there is no line of theory; dotted: a linear net with the same starts, for which it is "
+    "exact. Cosines of single trajectories stay below 1, since the parameters fluctuate."
 )
 STATEMENTS = ("P1.14",)
 

@@ -32,13 +32,13 @@ TITLE = "The slow flow turns the hidden basis"
 CAPTION = (
     "Two-layer linear net (all widths 2) whose inputs and label noise lie askew to the teacher. "
     "SGD (S = 1) starts at the matrix noise equilibrium. (a) Angle by which the hidden basis has "
-    "turned: slow flow (black), and middle 80 % of the replicas at two learning rates (bands); the "
-    "charge law alone sees no turn (dashed). (b) Relative imbalance D of the charges, its part "
-    "along the predicted one: slow flow (black), 95 % intervals of the mean over replicas and ten "
-    "neighbouring records (bands), matrix equilibrium D = 0 (dashed). (c) Where |E D|^2 comes to "
-    "rest, in units of the slow flow's prediction, against the learning rate, for this net and for "
-    "the nearly aligned one of the reference value: points with 95 % intervals, extrapolated to "
-    "eta = 0 (open)."
+    "turned: slow flow (black), and middle 80 % of the replicas at two learning rates (bands); "
+    "the charge law alone sees no turn (dashed). (b) Relative imbalance D of the charges, its "
+    "part along the predicted one: slow flow (black), 95 % intervals of the mean over replicas "
+    "and ten neighbouring records (bands), matrix equilibrium D = 0 (dashed). (c) Where |E D|^2 "
+    "comes to rest, in units of the slow flow's prediction, against the learning rate, for this "
+    "net and for the nearly aligned one of the reference value: points with 95 % intervals, "
+    "extrapolated to eta = 0 (open)."
 )
 STATEMENTS = ("B.3", "P1.10")
 

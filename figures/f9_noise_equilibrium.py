@@ -18,14 +18,15 @@ from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "One equilibrium on an orbit, from every start"
 CAPTION = (
-    "Rank-one matrix factorization |u w^T x - y|^2 with anisotropic inputs and label noise; charge "
-    "C = |u|^2 - |w|^2, T = eta/S. (a) The drift G of the charge on the orbit of minima falls "
-    "strictly; its one root (dot) is certified by ball arithmetic. (b) Charge from four starts on "
-    "the orbit and one off it: Noether flow (black), middle 80 % of the SGD replicas (bands, "
-    "hardly wider than the lines: the charge does not diffuse), gradient flow from the same starts "
-    "(dashed), certified equilibrium (dotted); it is not norm balance, C = 0. (c) Where SGD ends (points; 95 % intervals are smaller than the marks) and "
-    "the certified root (line). SGD has S = 1 and eta = 0.005 (0.007 in the fast version); it "
-    "ends a few per cent off, to first order in eta."
+    "Rank-one matrix factorization |u w^T x - y|^2 with anisotropic inputs and label noise; "
+    "charge C = |u|^2 - |w|^2, T = eta/S. (a) The drift G of the charge on the orbit of minima "
+    "falls strictly; its one root (dot) is certified by ball arithmetic. (b) Charge from four "
+    "starts on the orbit and one off it: Noether flow (black), middle 80 % of the SGD replicas "
+    "(bands, hardly wider than the lines: the charge does not diffuse), gradient flow from the "
+    "same starts (dashed), certified equilibrium (dotted); it is not norm balance, C = 0. (c) "
+    "Where SGD ends (points; 95 % intervals are smaller than the marks) and the certified root "
+    "(line). SGD has S = 1 and eta = 0.005 (0.007 in the fast version); it ends a few per cent "
+    "off, to first order in eta."
 )
 STATEMENTS = ("P1.3", "P1.5", "P1.6")
 
