@@ -31,6 +31,11 @@ import optax
 
 import symtheory as st
 
+# What runs once is not worth the time that optimizing it takes.
+_QUICKLY: Any = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
 METHODS = ("none", "plain decay", "decay to init", "W-fix", "syre")
 Loss = Callable[[Any, Any, Any], Any]
 Measure = Callable[[Any], dict[str, Any]]
@@ -56,7 +61,9 @@ def five(gamma: float, sigma0: Any = None, per_row: int = 1) -> tuple[Any, ...]:
 def built(build: Callable[[Any], Any], key: Any, seeds: int) -> tuple[Any, Any]:
     """Return arrays of `build(key)` for several seeds (a leading axis), and what is no array."""
     with jax.enable_x64(False):
-        nets = eqx.filter_vmap(build)(jax.random.split(key, seeds))
+        compiled: Any = eqx.filter_jit
+        make = compiled(eqx.filter_vmap(build), compiler_options=_QUICKLY)
+        nets = make(jax.random.split(key, seeds))
     return eqx.partition(nets, eqx.is_inexact_array)
 
 
@@ -71,8 +78,22 @@ def prepared(methods: Sequence[Any], params: Any, key: Any) -> Nets:
     with jax.enable_x64(False):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
         keys = jax.random.split(key, len(jax.tree.leaves(params)[0]))
-        cases = [jax.vmap(functools.partial(_case, method))(params, keys) for method in methods]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)
+        return _prepared(tuple(methods), params, keys)
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=_QUICKLY)
+def _prepared(methods: tuple[Any, ...], params: Any, keys: Any) -> Nets:
+    cases = [jax.vmap(functools.partial(_case, method))(params, keys) for method in methods]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)
+
+
+def swept(nets: Nets, gammas: Sequence[float]) -> Nets:
+    """Return all methods at each gamma, with the same draws: leaves (gammas * methods, seeds, ...).
+
+    What does not decay ("none") does not at any gamma.
+    """
+    each = [nets._replace(gamma=jnp.where(nets.gamma > 0, jnp.float32(g), 0)) for g in gammas]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
 
 
 def _case(method: Any, params: Any, key: Any) -> Nets:

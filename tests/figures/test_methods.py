@@ -1,5 +1,7 @@
 """Nets trained together are those that the methods of the package train one by one."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -61,10 +63,15 @@ def test_each_method_is_the_one_of_the_package(problem, inner):
                 lambda p, back=back: loss(back(p), batch, None), rows, key=keys[1]
             )
             optimizer, p = found.optimizer(inner), found.params
+
+            @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+            def step(p, state, found=found, optimizer=optimizer):
+                updates, state = optimizer.update(jax.grad(found.loss)(p), state, p)
+                return optax.apply_updates(p, updates), state
+
             state = optimizer.init(p)
             for _ in range(STEPS):
-                updates, state = optimizer.update(jax.grad(found.loss)(p), state, p)
-                p = optax.apply_updates(p, updates)
+                p, state = step(p, state)
             expected = back(found.weights(p))
             jax.tree.map(
                 lambda a, b, i=i: np.testing.assert_allclose(a[i, 1], b, atol=2e-6), seen, expected
@@ -103,6 +110,19 @@ def test_going_on_keeps_the_optimizer(problem):
     half, _ = _methods.trained(start, loss, inner, data, key, steps=3)
     again, _ = _methods.trained(half, loss, inner, data, key, steps=3)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole.free, again.free)
+
+
+def test_a_sweep_over_gamma_is_each_gamma(problem):
+    params, loss, data = problem
+    start = _methods.prepared(_methods.five(GAMMA), params, jax.random.key(2))
+    both = _methods.swept(start, (2 * GAMMA, GAMMA))
+    run = lambda nets: _methods.trained(
+        nets, loss, optax.sgd(0.1), data, jax.random.key(3), steps=4
+    )[1]["loss"]
+    losses = run(both).reshape(2, 5, 3)
+    np.testing.assert_allclose(losses[1], run(start)[..., 0], atol=1e-6)
+    np.testing.assert_allclose(losses[0, 0], losses[1, 0], atol=1e-6)
+    assert np.all(losses[0, 1:] != losses[1, 1:])
 
 
 def test_uneven_records_are_refused(problem):
