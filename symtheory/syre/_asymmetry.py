@@ -55,10 +55,10 @@ class WFix:
             values = spread * jax.random.normal(what, leaf.shape, leaf.dtype)
             return ranked < self.per_row, values
 
-        paired = jax.tree_util.tree_map_with_path(frozen, params)
-        is_pair = lambda node: isinstance(node, tuple) and len(node) == 2
-        masks = jax.tree.map(lambda pair: pair[0], paired, is_leaf=is_pair)
-        values = jax.tree.map(lambda pair: pair[1], paired, is_leaf=is_pair)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+        pairs = [frozen(path, leaf) for path, leaf in leaves]
+        masks = jax.tree.unflatten(structure, [mask for mask, _ in pairs])
+        values = jax.tree.unflatten(structure, [value for _, value in pairs])
 
         def weights(free: Any) -> Any:
             return jax.tree.map(jnp.where, masks, values, free)

@@ -79,6 +79,16 @@ def test_w_fix_freezes_some_entries_of_every_row():
     assert not np.any(np.asarray(trained["b"] == PARAMS["b"]))
 
 
+def test_w_fix_takes_any_pytree():
+    """A tuple of two is a node like any other, as in a net with two layers."""
+    params = (jnp.ones((3, 4)), {"second": jnp.ones((2, 3))})
+    prepared = syre.WFix().prepare(lambda p: jnp.sum(p[0]), params, key=0)
+    weights = prepared.weights(params)
+    assert jax.tree.structure(weights) == jax.tree.structure(params)
+    for leaf in jax.tree.leaves(weights):
+        assert np.all(np.sum(np.asarray(leaf) != 1, axis=1) == 1)
+
+
 def test_w_fix_and_the_activation_break_the_swaps():
     """The loss of the prepared problem, as a model: no reflection is found any more."""
     base = {"W": jnp.zeros((3, 2)), "u": jnp.zeros(3)}
