@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def ranks(matrices: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.
     return np.array(found).reshape(*matrices.shape[:-2], len(thresholds))
 
 
-def below(lengths: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
+def below(lengths: np.ndarray, thresholds: Iterable[float] = THRESHOLDS) -> np.ndarray:
     """Return how many of the last axis are below each threshold: (..., thresholds).
 
     With lengths |P theta| of the symmetric directions this is the degree of symmetry.

@@ -16,7 +16,9 @@ def test_distances_are_those_of_the_theory(dataset):
     assert dataset["generic_distance"].shape == (5, 20, 16)
     for start in ("generic", "zero"):
         ratio = dataset[f"{start}_distance"][4] / dataset["theory"]
-        assert np.abs(ratio - 1).max() < 0.03  # the bias is one per cent
+        # To first order in the bias; near |m| = gamma the next order is larger.
+        assert np.median(np.abs(ratio - 1)) < 0.003
+        assert np.abs(ratio - 1).max() < 0.15
     assert dataset["zero_distance"][:3].max() == 0
 
 
