@@ -18,6 +18,11 @@ Value = TypeVar("Value")
 Keep = Callable[[str, Callable[[], Dataset]], Dataset]
 
 
+def _at_once(name: str, run: Callable[[], Dataset]) -> Dataset:
+    # A function of the module, so that a spec reaches another process.
+    return run()
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
     """What decides the data of a figure.
@@ -30,7 +35,7 @@ class Spec:
 
     seed: int = 0
     fast: bool = False
-    keep: Keep = dataclasses.field(default=lambda name, run: run(), compare=False, repr=False)
+    keep: Keep = dataclasses.field(default=_at_once, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
