@@ -17,7 +17,7 @@ def more_than(claim: str, values: np.ndarray, least: float, why: str = "") -> st
         claim: The statement in words.
         values: One number for each seed; a difference of two methods is taken seed by seed.
         least: What counts as an effect.
-        why: What explains the outcome, added to `how`.
+        why: What explains a claim that does not come out, added to `how` if it does not.
     """
     values = np.asarray(values, dtype=float)
     mean, half = (float(value) for value in interval(values))
@@ -30,7 +30,7 @@ def more_than(claim: str, values: np.ndarray, least: float, why: str = "") -> st
     return st.Verdict(
         status,
         claim,
-        how=f"{how}; {why}" if why else how,
+        how=f"{how}; {why}" if why and not status.holds else how,
         predicted=f"more than {least:g}",
         measured=mean,
         standard_error=float(np.std(values, ddof=1) / len(values) ** 0.5),
