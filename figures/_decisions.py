@@ -1,0 +1,79 @@
+"""What figures do with ensembles: bands, intervals, limits, and one-sided decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import symtheory as st
+
+
+def band(values: Any, share: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the lower edge of the middle share over the first axis, the median, the upper edge.
+
+    >>> [float(edge) for edge in band(np.arange(11.0))]
+    [1.0, 5.0, 9.0]
+    """
+    low, middle, high = np.quantile(values, [(1 - share) / 2, 0.5, (1 + share) / 2], axis=0)
+    return low, middle, high
+
+
+def half_width(estimate: st.Estimate, confidence: float = 0.95) -> Any:
+    """Return half the width of the interval of an estimate (Student's t).
+
+    >>> round(float(half_width(st.Estimate(0.0, 1.0, 3))), 2)
+    4.3
+    """
+    from scipy import stats
+
+    quantile = stats.t.ppf((1 + confidence) / 2, np.asarray(estimate.count) - 1)
+    return quantile * np.asarray(estimate.standard_error)
+
+
+def shown(estimate: st.Estimate) -> str:
+    """Return a number with its 95 % interval as text.
+
+    >>> shown(st.Estimate(1.2345, 0.01, 100))
+    '1.234 +- 0.02'
+    """
+    return f"{estimate.mean:.4g} +- {float(half_width(estimate)):.2g}"
+
+
+def limit(points: Sequence[tuple[float, Any]]) -> st.Estimate:
+    """Extrapolate means over replicas to learning rate 0, entry by entry.
+
+    Args:
+        points: Pairs (learning rate, values of shape (replicas, ...)), of independent runs.
+    """
+    flat = [(rate, np.reshape(values, (len(values), -1))) for rate, values in points]
+    entries = [
+        st.trend([(rate, st.mean_over_replicas(v[:, i])) for rate, v in flat]).limit
+        for i in range(flat[0][1].shape[1])
+    ]
+    shape = np.shape(points[0][1])[1:]
+    parts = zip(*((e.mean, e.standard_error, e.count) for e in entries), strict=True)
+    mean, error, count = (np.reshape(part, shape) for part in parts)
+    return st.Estimate(mean, error, count) if shape else entries[0]
+
+
+def above(
+    claim: str, estimate: st.Estimate, bound: float, how: str = "", confidence: float = 0.99
+) -> st.Verdict:
+    """Decide whether a measured number is above a bound: by its interval, both ends of it.
+
+    >>> [str(above("", st.Estimate(m, 0.1, 50), 1.0).status) for m in (2.0, 1.1, 0.2)]
+    ['supported', 'inconclusive', 'refuted']
+    """
+    half = float(half_width(estimate, confidence))
+    status = st.Status.INCONCLUSIVE
+    if estimate.mean - half > bound:
+        status = st.Status.SUPPORTED
+    elif estimate.mean + half < bound:
+        status = st.Status.REFUTED
+    text = f"{confidence:.4g} interval of half-width {half:.2g} against {bound:.4g}"
+    return st.Verdict(
+        status, claim, how=f"{how}; {text}" if how else text, measured=float(estimate.mean),
+        standard_error=float(estimate.standard_error),
+    )  # fmt: skip
