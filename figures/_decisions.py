@@ -66,14 +66,40 @@ def above(
     >>> [str(above("", st.Estimate(m, 0.1, 50), 1.0).status) for m in (2.0, 1.1, 0.2)]
     ['supported', 'inconclusive', 'refuted']
     """
-    half = float(half_width(estimate, confidence))
-    status = st.Status.INCONCLUSIVE
-    if estimate.mean - half > bound:
-        status = st.Status.SUPPORTED
-    elif estimate.mean + half < bound:
+    return _beyond(1, claim, estimate, bound, how, confidence)
+
+
+def below(
+    claim: str, estimate: st.Estimate, bound: float, how: str = "", confidence: float = 0.99
+) -> st.Verdict:
+    """Decide whether a measured number is below a bound.
+
+    >>> [str(below("", st.Estimate(m, 0.1, 50), 1.0).status) for m in (2.0, 1.1, 0.2)]
+    ['refuted', 'inconclusive', 'supported']
+    """
+    return _beyond(-1, claim, estimate, bound, how, confidence)
+
+
+def _beyond(
+    side: int, claim: str, estimate: st.Estimate, bound: float, how: str, confidence: float
+) -> st.Verdict:
+    half, gap = float(half_width(estimate, confidence)), side * (estimate.mean - bound)
+    status = st.Status.SUPPORTED if gap > half else st.Status.INCONCLUSIVE
+    if gap < -half:
         status = st.Status.REFUTED
     text = f"{confidence:.4g} interval of half-width {half:.2g} against {bound:.4g}"
     return st.Verdict(
         status, claim, how=f"{how}; {text}" if how else text, measured=float(estimate.mean),
         standard_error=float(estimate.standard_error),
     )  # fmt: skip
+
+
+def at_most(claim: str, value: float, most: float, how: str = "") -> st.Verdict:
+    """Decide whether a number without a statistical error is at most a bound stated in advance.
+
+    >>> str(at_most("rounding", 1e-15, 1e-12).status)
+    'supported'
+    """
+    status = st.Status.SUPPORTED if value <= most else st.Status.REFUTED
+    text = f"at most {most:.3g}"
+    return st.Verdict(status, claim, how=f"{how}; {text}" if how else text, measured=float(value))

@@ -9,7 +9,7 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, band, shown
+from figures._decisions import above, at_most, band, shown
 from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Scale invariance: SGD moves outwards"
@@ -140,7 +140,7 @@ def numbers(dataset: Dataset) -> Numbers:
         st.Verdict(
             st.Status(str(dataset["symmetric"])), "the loss is scale-invariant", how="st.verify"
         ),
-        _below("grad L is tangential: |cos| of its angle with theta", float(cosine.max()), 1e-12),
+        at_most("grad L is tangential: |cos| of its angle with theta", float(cosine.max()), 1e-12),
         *(
             st.equivalence(
                 f"E|theta|^4 of SGD at the end, from |theta_0| = {radius:g} (margin 3 %)",
@@ -148,7 +148,7 @@ def numbers(dataset: Dataset) -> Numbers:
             )
             for radius, value, row in zip(_RADII, want, end, strict=True)
         ),
-        _below(
+        at_most(
             "|theta|^2 of gradient descent grows by no more than eta (L(start) - L(end)) (1 + eta)",
             float(kept.max()), most,
         ),
@@ -156,7 +156,7 @@ def numbers(dataset: Dataset) -> Numbers:
     outwards = st.mean_over_replicas((end / _RADII[:, None] ** 4).min(axis=0) ** 0.25)
     claims = (
         above("SGD moves outwards: |theta|/|theta_0| at the end, least of the starts", outwards, 1),
-        _below(
+        at_most(
             "gradient descent stays on its circle: relative growth of |theta|, of order eta",
             float(np.max(np.sqrt(1 + kept / _RADII**2) - 1)), 0.01,
         ),
@@ -171,8 +171,3 @@ def numbers(dataset: Dataset) -> Numbers:
         for n in range(3)
     ]  # fmt: skip
     return Numbers(theory, claims, tuple(rows))
-
-
-def _below(claim: str, value: float, most: float) -> st.Verdict:
-    status = st.Status.SUPPORTED if value <= most else st.Status.REFUTED
-    return st.Verdict(status, claim, how=f"at most {most:.3g}", measured=value)
