@@ -13,7 +13,7 @@ import symtheory as st
 def band(values: Any, share: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the lower edge of the middle share over the first axis, the median, the upper edge.
 
-    >>> [float(edge) for edge in band(np.arange(11.0))]
+    >>> [round(float(edge), 9) for edge in band(np.arange(11.0))]
     [1.0, 5.0, 9.0]
     """
     low, middle, high = np.quantile(values, [(1 - share) / 2, 0.5, (1 + share) / 2], axis=0)
@@ -103,3 +103,15 @@ def at_most(claim: str, value: float, most: float, how: str = "") -> st.Verdict:
     status = st.Status.SUPPORTED if value <= most else st.Status.REFUTED
     text = f"at most {most:.3g}"
     return st.Verdict(status, claim, how=f"{how}; {text}" if how else text, measured=float(value))
+
+
+def share(count: int, runs: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Clopper and Pearson).
+
+    >>> [round(edge, 4) for edge in share(0, 100)]
+    [0.0, 0.0362]
+    """
+    from scipy import stats
+
+    found = stats.binomtest(count, runs).proportion_ci(0.95, "exact")
+    return float(found.low), float(found.high)
