@@ -1,4 +1,4 @@
-"""What figures do with ensembles: bands, intervals, limits, and one-sided decisions."""
+"""What figures decide from ensembles: limits of small steps, bounds on one side, shares."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import symtheory as st
+from figures._ensembles import half_width
 
 
 def band(values: Any, share: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -18,27 +19,6 @@ def band(values: Any, share: float = 0.8) -> tuple[np.ndarray, np.ndarray, np.nd
     """
     low, middle, high = np.quantile(values, [(1 - share) / 2, 0.5, (1 + share) / 2], axis=0)
     return low, middle, high
-
-
-def half_width(estimate: st.Estimate, confidence: float = 0.95) -> Any:
-    """Return half the width of the interval of an estimate (Student's t).
-
-    >>> round(float(half_width(st.Estimate(0.0, 1.0, 3))), 2)
-    4.3
-    """
-    from scipy import stats
-
-    quantile = stats.t.ppf((1 + confidence) / 2, np.asarray(estimate.count) - 1)
-    return quantile * np.asarray(estimate.standard_error)
-
-
-def shown(estimate: st.Estimate) -> str:
-    """Return a number with its 95 % interval as text.
-
-    >>> shown(st.Estimate(1.2345, 0.01, 100))
-    '1.234 +- 0.02'
-    """
-    return f"{estimate.mean:.4g} +- {float(half_width(estimate)):.2g}"
 
 
 def limit(points: Sequence[tuple[float, Any]]) -> st.Estimate:
@@ -83,7 +63,7 @@ def below(
 def _beyond(
     side: int, claim: str, estimate: st.Estimate, bound: float, how: str, confidence: float
 ) -> st.Verdict:
-    half, gap = float(half_width(estimate, confidence)), side * (estimate.mean - bound)
+    half, gap = half_width(estimate, confidence), side * (estimate.mean - bound)
     status = st.Status.SUPPORTED if gap > half else st.Status.INCONCLUSIVE
     if gap < -half:
         status = st.Status.REFUTED

@@ -9,7 +9,8 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, at_most, band, shown
+from figures._decisions import above, at_most, band
+from figures._ensembles import interval
 from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Scale invariance: SGD moves outwards"
@@ -165,7 +166,7 @@ def numbers(dataset: Dataset) -> Numbers:
         {
             "|theta_0|": f"{_RADII[n]:g}", "time": f"{dataset['time']:.5g}",
             "|theta|^4 predicted": f"{want[n]:.5g}",
-            "SGD (mean, 95 %)": shown(st.mean_over_replicas(end[n])),
+            "SGD (mean, 95 %)": interval(st.mean_over_replicas(end[n])),
             "GD": f"{_fourth(dataset['end_gd'])[n]:.5g}",
         }
         for n in range(3)

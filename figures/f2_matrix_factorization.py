@@ -9,7 +9,8 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, band, limit, shown
+from figures._decisions import above, band, limit
+from figures._ensembles import interval
 from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Matrix factorization: SGD balances its noise, gradient descent does not"
@@ -170,7 +171,7 @@ def numbers(dataset: Dataset) -> Numbers:
         value = st.mean_over_replicas(values)
         rows.append({
             "method": name, "|D|/trace at the end (geometric mean)": f"{10**value.mean:.3g}",
-            "log10 of it (95 %)": shown(value),
+            "log10 of it (95 %)": interval(value),
         })  # fmt: skip
     return Numbers(tuple(theory), claims, tuple(rows))
 

@@ -9,7 +9,8 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, at_most, below, half_width, limit, shown
+from figures._decisions import above, at_most, below, limit
+from figures._ensembles import half_width, interval
 from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Noise balance is not norm balance, and flattens"
@@ -176,7 +177,7 @@ def _errorbars(
     panel: Any, dataset: Dataset, method: str, side: str, which: int, look: Any, label: str
 ) -> None:
     found = [_points(dataset, method, side, phi)[which] for phi in dataset[side]]
-    means, halves = [e.mean for e in found], [float(half_width(e)) for e in found]
+    means, halves = [e.mean for e in found], [half_width(e) for e in found]
     panel.errorbar(dataset[side], means, halves, **look.points(label=label, linestyle="none"))
 
 
@@ -195,7 +196,7 @@ def numbers(dataset: Dataset) -> Numbers:
             want = float(dataset[f"theory {side} {name} {method}"][at])
             claim = f"{text} of {method}, eta -> 0, Sigma_{side} = diag({phi:g}, 1) (margin 4 %)"
             theory.append(st.equivalence(claim, want, part, 0.04 * want, 0.99))
-            row |= {text: f"{want:.3f}", f"{text} measured": shown(part)}
+            row |= {text: f"{want:.3f}", f"{text} measured": interval(part)}
         rows.append(row)
     least = float(dataset["x"].min())
     balance, sharp = found["SGD", "x", least]

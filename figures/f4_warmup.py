@@ -10,7 +10,8 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, at_most, band, limit, share, shown
+from figures._decisions import above, at_most, band, limit, share
+from figures._ensembles import interval
 from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Warmup: noise flattens a sharp start before the learning rate grows"
@@ -231,7 +232,7 @@ def numbers(dataset: Dataset) -> Numbers:
                              _LARGE), ("Xavier", "SGD, Xavier", _LARGE)):  # fmt: skip
         rows.append({
             "run": text, "trace at start": f"{dataset[f'start {name}'].mean():.4g}",
-            "at the end": shown(st.mean_over_replicas(ends[name])), "2/eta": f"{2 / rate:.3g}",
+            "at the end": interval(st.mean_over_replicas(ends[name])), "2/eta": f"{2 / rate:.3g}",
         })  # fmt: skip
     rows.append({"run": "S_NE (theory)", "at the end": f"{rest:.4g}"})
     return Numbers(theory, claims, tuple(rows))

@@ -12,7 +12,8 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, at_most, band, shown
+from figures._decisions import above, at_most, band
+from figures._ensembles import interval
 from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Norms of scale-invariant nets grow under SGD only"
@@ -168,7 +169,7 @@ def draw(dataset: Dataset) -> Any:
             panel.plot(steps[1:], line, **_style.THEORY.plot(
                 linewidth=0.8, label="theory" if first else None))  # fmt: skip
             if kind == "layer-wise":
-                panel.annotate(group, (steps[-1], line[-1]), (-4, -24 if n == 0 else 6),
+                panel.annotate(group, (steps[-1], line[-1]), (-4, -38 if n == 0 else 6),
                                textcoords="offset points", ha="right", fontsize=7)  # fmt: skip
             first = False
         panel.set(xlabel="steps", ylabel=r"$\|\theta\|^2/\|\theta_0\|^2$")
@@ -179,8 +180,8 @@ def draw(dataset: Dataset) -> Any:
     left.plot(dataset["plain GD steps"], np.median(size / size[:, :1], axis=0),
               **_style.CONTROL.plot(linestyle=":", label="GD, no symmetry"))  # fmt: skip
     left.set_ylim(0.9, top)
-    left.text(0.03, 0.95, "one norm for all weights", transform=left.transAxes, fontsize=7)
-    right.text(0.03, 0.95, "a norm for each layer", transform=right.transAxes, fontsize=7)
+    left.set_title("one norm for all weights")
+    right.set_title("a norm for each layer")
     left.legend(loc="center right")
     _style.letters(panels)
     return figure
@@ -209,8 +210,8 @@ def numbers(dataset: Dataset) -> Numbers:
                                   off, 1e-3, how="largest of all runs and records"))  # fmt: skip
             rows.append({
                 "net": kind, "norm of": group,
-                "SGD: growth of |theta|^2": shown(st.mean_over_replicas(ends["SGD"])),
-                "measured/predicted": shown(ratio), "GD: largest change": f"{off:.1e}",
+                "SGD: growth of |theta|^2": interval(st.mean_over_replicas(ends["SGD"])),
+                "measured/predicted": interval(ratio), "GD: largest change": f"{off:.1e}",
             })  # fmt: skip
     size = _groups(dataset, "plain", "GD", "size")["all weights"]
     moved = np.min(np.abs(size[:, -1] / size[:, 0] - 1))
