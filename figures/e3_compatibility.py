@@ -113,7 +113,7 @@ def numbers(dataset: Dataset) -> Numbers:
             f"a small bias ({smallest:g}) is plain decay: accuracy, syre less plain decay",
             syre[smallest] - plain,
             2 * MARGIN,
-        ),  # fmt: skip
+        ),
     )
     claims = (
         near("accuracy at the default sigma_0, syre less plain decay", syre[DEFAULT] - plain),
