@@ -25,7 +25,8 @@ CAPTION = (
     "constant, T = eta/S. Black: slow flow plus the fluctuations around it to first order in T, "
     "nothing fitted; dashed: slow flow alone, eta to 0. (a) Learning rates, S = 1, d = 4. (b) "
     "Batch sizes. (c) Dimensions. (d) What is left at the end against the prediction, which is "
-    "proportional to sqrt(T): above it by a factor 1 + O(eta)."
+    "proportional to sqrt(T): above it by a factor that falls with eta; the table extrapolates it "
+    "to eta = 0."
 )
 STATEMENTS = ("P1.10", "B.3")
 
