@@ -54,7 +54,7 @@ class Net(eqx.Module):
 
 def data(spec: Spec) -> Dataset:
     gammas = spec.pick((0.01, 0.02, 0.1), (0.001, 0.005, 0.01, 0.02, 0.05, 0.1))
-    train, start = _trainer(spec, spec.pick(5, 8), spec.pick(250, 1000))
+    train, start = _trainer(spec, spec.pick(5, 12), spec.pick(250, 1000))
     parts = [spec.part(f"gamma {g:g}", functools.partial(train, g)) for g in gammas]
     found = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
     return {"gammas": np.array(gammas), **found, **start}

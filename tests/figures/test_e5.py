@@ -41,7 +41,7 @@ def test_paired_noise_keeps_the_mirror_exactly_but_for_syre_and_w_fix(dataset):
 def test_numbers(dataset):
     numbers = e5.numbers(dataset)
     assert numbers.status.holds
-    assert len(numbers.claims) == 3
+    assert len(numbers.claims) == 4
     assert len(numbers.rows) == 5 * (len(dataset["betas"]) + 2 * len(dataset["low"]))
 
 
