@@ -95,3 +95,14 @@ def share(count: int, runs: int) -> tuple[float, float]:
 
     found = stats.binomtest(count, runs).proportion_ci(0.95, "exact")
     return float(found.low), float(found.high)
+
+
+def finished(run: st.Run) -> st.Run:
+    """Return a run that reached its last step.
+
+    Raises:
+        ArithmeticError: It diverged, and its records end there: a figure of it would mislead.
+    """
+    if run.diverged:
+        raise ArithmeticError(f"{run.describe()}; the figure is not drawn")
+    return run

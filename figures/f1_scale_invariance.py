@@ -9,7 +9,7 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, at_most, band
+from figures._decisions import above, at_most, band, finished
 from figures._ensembles import interval
 from figures._spec import Dataset, Numbers, Spec
 
@@ -43,10 +43,10 @@ def data(spec: Spec) -> Dataset:
         "steps": steps, "observe": _place, "record_every": steps // 600,
     }  # fmt: skip
     start = {"theta": np.repeat(ring, each, axis=0)}
-    sgd = st.simulate(noisy, st.SGD(_RATE), params=start, replicas=3 * each,
-                      key=spec.key("SGD"), **settings)  # fmt: skip
-    gd = st.simulate(quiet, st.SGD(_RATE), params={"theta": ring}, replicas=3,
-                     key=spec.key("GD"), **settings)  # fmt: skip
+    sgd = finished(st.simulate(noisy, st.SGD(_RATE), params=start, replicas=3 * each,
+                      key=spec.key("SGD"), **settings))  # fmt: skip
+    gd = finished(st.simulate(quiet, st.SGD(_RATE), params={"theta": ring}, replicas=3,
+                     key=spec.key("GD"), **settings))  # fmt: skip
     return {
         "places": sgd.observables["_place"][::each],
         "fourth": np.stack(np.split(_fourth(sgd.observables["_place"]), 3)),

@@ -9,7 +9,7 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, at_most, below, limit
+from figures._decisions import above, at_most, below, finished, limit
 from figures._ensembles import half_width, interval
 from figures._spec import Dataset, Numbers, Spec
 
@@ -88,18 +88,18 @@ def _measured(side: str, phi: float, spec: Spec) -> Dataset:
     for rate in _RATES:
         for method, decay in methods:
             steps = round(_time(phi, decay > 0) / rate**2)
-            run = st.simulate(
+            run = finished(st.simulate(
                 noisy, st.SGD(rate, weight_decay=decay * rate), params=start, steps=steps,
                 replicas=replicas, key=spec.key(f"{method} {side} {phi} {rate}"), observe=observe,
                 record_every=steps // 400,
-            )  # fmt: skip
+            ))  # fmt: skip
             records = run.observables["observe"]
             out[f"{method} {rate}"] = records[:, records.shape[1] // 2 :].mean(axis=1)
     for method, decay in (("GD", 0.0), ("GD, decay", _DECAY_GD)) if side == "x" else ():
-        run = st.simulate(
+        run = finished(st.simulate(
             quiet, st.SGD(_RATE_GD, weight_decay=decay), params=start, steps=60_000,
             key=spec.key("GD"), observe=observe,
-        )  # fmt: skip
+        ))  # fmt: skip
         out[method] = run.final["observe"][0]
     return out
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, at_most, band
+from figures._decisions import above, at_most, band, finished
 from figures._ensembles import interval
 from figures._spec import Dataset, Numbers, Spec
 
@@ -111,11 +111,11 @@ def _run(kind: str, method: str, samples: Any, start: Any, steps: int, spec: Spe
     def push(p: Any) -> Any:
         return jnp.mean(jax.vmap(_sizes)(slopes(p, samples)), axis=0)
 
-    run = st.simulate(
+    run = finished(st.simulate(
         model, st.SGD(_RATE), params=start, steps=steps, replicas=len(start["first"]),
         key=spec.key(f"{kind} SGD"), observe={"size": _sizes, "push": push},
         record_every=steps // 200,
-    )  # fmt: skip
+    ))  # fmt: skip
     pushes = np.concatenate([run.observables["push"], run.final["push"][:, None]], axis=1)
     sizes = np.concatenate([run.observables["size"], run.final["size"][:, None]], axis=1)
     at = np.append(run.record_steps, run.completed)
