@@ -21,8 +21,8 @@ CAPTION = (
     "the trace of U^T Gamma_U U + W Gamma_W W^T, from four random initializations (colours): means "
     "over the replicas of SGD (solid), and gradient descent on the population loss (dashes), which "
     "is the control. (b) |D| of single runs: median and middle 80 % over initializations drawn "
-    "anew for every run (normal, tails cut at 1.5), at two learning rates. Single runs fluctuate around 0 by an amount that "
-    "shrinks with eta; gradient descent keeps what it started with."
+    "anew for every run (normal, tails cut at 1.5), at two learning rates. Single runs fluctuate "
+    "around 0 by an amount that shrinks with eta; gradient descent keeps what it started with."
 )
 STATEMENTS = ("P1.9", "P1.10", "P1.11")
 
