@@ -182,7 +182,7 @@ def draw(dataset: Dataset) -> Any:
     left.set_ylim(0.9, top)
     left.set_title("one norm for all weights")
     right.set_title("a norm for each layer")
-    left.legend(loc="center right")
+    left.legend(loc=(0.5, 0.22))
     _style.letters(panels)
     return figure
 

@@ -25,7 +25,7 @@ def test_bands_are_ordered_and_as_long_as_the_runs(dataset):
 def test_the_four_ways_end_in_the_order_of_the_paper(dataset):
     ends = {name: np.median(dataset[f"end {name}"]) for name in ("warmup", "Xavier", "GD")}
     lost = ~np.isfinite(dataset["cold"][:, -1])
-    assert lost.mean() > 0.5  # above everything
+    assert lost.mean() > 0.25  # above everything
     assert ends["GD"] > 3 * ends["warmup"]
     np.testing.assert_allclose(ends["warmup"], ends["Xavier"], rtol=0.1)
     assert ends["warmup"] < 2 / figure._LARGE and 2 / figure._LARGE < ends["GD"] < 2 / figure._SMALL
