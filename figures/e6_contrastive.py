@@ -17,8 +17,10 @@ import numpy as np
 import optax
 
 from figures._claims import more_than
-from figures._digits import CLASSES, PIXELS, digits
+from figures._digits import PIXELS, digits
 from figures._methods import METHODS, built, five, prepared, swept, trained, weights
+from figures._pictures import augmented, probe
+from figures._singular import above
 from figures._spec import Dataset, Numbers, Spec
 from figures._spread import THRESHOLDS, interval, text
 from figures._style import CONTROL, letters, panels
@@ -153,7 +155,7 @@ def _rows(dataset: Dataset) -> Any:
                 "low rank, relative at " + ", ".join(f"{t:g}" for t in THRESHOLDS):
                     " ".join(share(low[False][g, k])),
                 "low rank, absolute": " ".join(share(low[True][g, k])),
-                "rank at 0.01": text(_ranks(dataset, absolute=False)[g, k, :, SHOWN], 1),
+                "rank at 0.01": text(above(dataset["singular"])[g, k, :, SHOWN], 1),
                 "probe": text(dataset["probe"][g, k], 3), "loss": text(dataset["loss"][g, k], 3),
             }  # fmt: skip
     yield {
@@ -162,17 +164,10 @@ def _rows(dataset: Dataset) -> Any:
     }  # fmt: skip
 
 
-def _ranks(dataset: Dataset, *, absolute: bool) -> np.ndarray:
-    """Return singular values above each threshold: (gammas, methods, seeds, thresholds)."""
-    values = dataset["singular"]
-    scale = dataset["scale"] if absolute else values[..., 0]
-    # Below the rounding of single precision there are no features.
-    scale = np.maximum(scale, 1e-6)[..., None]
-    return np.stack([np.sum(values > t * scale, axis=-1) for t in THRESHOLDS], axis=-1)
-
-
 def _low(dataset: Dataset, *, absolute: bool) -> np.ndarray:
-    return (_ranks(dataset, absolute=absolute) < FEATURES / 2).astype(float)
+    """Return which runs are of low rank: (gammas, methods, seeds, thresholds)."""
+    found = above(dataset["singular"], dataset["scale"] if absolute else None)
+    return (found < FEATURES / 2).astype(float)
 
 
 def _trainer(spec: Spec, seeds: int, steps: int) -> tuple[Callable[[float], Dataset], Dataset]:
@@ -183,7 +178,7 @@ def _trainer(spec: Spec, seeds: int, steps: int) -> tuple[Callable[[float], Data
 
     def loss(params: Any, batch: Any, key: Any) -> Any:
         (x,) = batch
-        views = [_augmented(each, x) for each in jax.random.split(key)]
+        views = [augmented(each, x) for each in jax.random.split(key)]
         z = jax.vmap(eqx.combine(params, static))(jnp.concatenate(views))
         z = z / jnp.sqrt(jnp.sum(z**2, axis=1, keepdims=True) + 1e-8)
         many = len(z)
@@ -204,7 +199,7 @@ def _trainer(spec: Spec, seeds: int, steps: int) -> tuple[Callable[[float], Data
         centred = test - test.mean(axis=2, keepdims=True)
         flat = zip(train.reshape(-1, *train.shape[2:]), test.reshape(-1, *test.shape[2:]),
                    strict=True)  # fmt: skip
-        accuracy = [_probe(a, b) for a, b in flat]
+        accuracy = [probe(a, b) for a, b in flat]
         return {
             "probe": np.array(accuracy).reshape(train.shape[:2]),
             "singular": np.linalg.svd(centred, compute_uv=False),
@@ -219,25 +214,3 @@ def _trainer(spec: Spec, seeds: int, steps: int) -> tuple[Callable[[float], Data
 
     begun = judged(jax.tree.map(lambda leaf: leaf[None], nets))
     return train, {"untrained": begun["probe"][0], "scale": begun["singular"][0, :, 0]}
-
-
-def _augmented(key: Any, x: Any) -> Any:
-    """Shift by a pixel, change the brightness, add noise."""
-    where, bright, noise = jax.random.split(key, 3)
-    padded = jnp.pad(x.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
-    corner = jax.random.randint(where, (len(x), 2), 0, 3)
-    cut = lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1]), (8, 8))
-    shifted = jax.vmap(cut)(padded, corner).reshape(x.shape)
-    gain = jax.random.uniform(bright, (len(x), 1), minval=0.7, maxval=1.3)
-    return gain * shifted + 0.1 * jax.random.normal(noise, x.shape)
-
-
-def _probe(train: np.ndarray, test: np.ndarray) -> float:
-    """Return the accuracy of ridge regression on standardized features."""
-    images = digits()
-    mean, spread = train.mean(axis=0), train.std(axis=0) + 1e-8
-    a, b = ((h - mean) / spread for h in (train, test))
-    a, b = (np.concatenate([h, np.ones((len(h), 1))], axis=1) for h in (a, b))
-    target = np.eye(CLASSES)[images.train_y]
-    solved = np.linalg.solve(a.T @ a + np.eye(a.shape[1]), a.T @ target)
-    return float(np.mean(np.argmax(b @ solved, axis=1) == images.test_y))

@@ -20,6 +20,7 @@ import symtheory as st
 from figures._claims import more_than
 from figures._digits import CLASSES, PIXELS, digits, permuted
 from figures._methods import METHODS, Nets, built, five, prepared, swept, trained, weights
+from figures._singular import above
 from figures._spec import Dataset, Numbers, Spec
 from figures._spread import THRESHOLDS, interval, text
 from figures._style import CYCLE, Look, letters, panels
@@ -60,7 +61,7 @@ def data(spec: Spec) -> Dataset:
 
 
 def draw(dataset: Dataset) -> Any:
-    gammas, rank = dataset["gammas"], _ranks(dataset)[..., SHOWN]
+    gammas, rank = dataset["gammas"], above(dataset["singular"])[..., SHOWN]
     figure, axes = panels(columns=3, rows=len(gammas), height=1.9 + 0.5 / len(gammas))
     axes = np.reshape(axes, (len(gammas), 3))
     tasks = 1 + np.arange(rank.shape[3])
@@ -85,7 +86,7 @@ def draw(dataset: Dataset) -> Any:
 
 
 def numbers(dataset: Dataset) -> Numbers:
-    rank, many = _ranks(dataset), range(len(dataset["gammas"]))
+    rank, many = above(dataset["singular"]), range(len(dataset["gammas"]))
     found = [_claims(dataset, rank[g], g) for g in many]
     none, plain, syre = (NAMES.index(name) for name in ("none", "plain decay", "syre"))
     last = rank[-1].mean(axis=2)  # over the tasks, at the largest gamma
@@ -157,13 +158,6 @@ def _rows(dataset: Dataset, rank: np.ndarray, g: int) -> Any:
                 "dead": text(dataset["dead"][g, k, :, task]),
                 "mean loss": text(dataset["loss"][g, k, :, task]),
             }  # fmt: skip
-
-
-def _ranks(dataset: Dataset) -> np.ndarray:
-    """Return singular values above each threshold: (gammas, methods, seeds, tasks, thresholds)."""
-    values = dataset["singular"]
-    top = np.maximum(values[..., :1], 1e-6)  # below the rounding of single precision: nothing
-    return np.stack([np.sum(values > t * top, axis=-1) for t in THRESHOLDS], axis=-1)
 
 
 def _runner(spec: Spec, seeds: int, tasks: int, steps: int) -> Callable[..., Dataset]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,6 +19,8 @@ import optax
 import symtheory as st
 from figures._claims import more_than
 from figures._methods import METHODS, built, five, prepared, swept, trained, weights
+from figures._point_mass import EPISODES, STEPS, World, episodes, moved, world
+from figures._singular import above
 from figures._spec import Dataset, Numbers, Spec
 from figures._spread import THRESHOLDS, interval, text
 from figures._style import METHODS as LOOKS
@@ -35,7 +37,7 @@ CAPTION = (
 )
 STATEMENTS = ("P2.10",)
 
-STEPS, EPISODES, WIDTH, NOISE, DISCOUNT, WALL = 30, 32, 32, 0.3, 0.9, 2.0
+WIDTH, NOISE, DISCOUNT = 32, 0.3, 0.9
 LOOKS_PER_STAGE = 4
 SHOWN = THRESHOLDS.index(1e-2)
 
@@ -50,19 +52,6 @@ class Agent(eqx.Module):
         self.value = eqx.nn.MLP(4, "scalar", WIDTH, 2, key=second)
 
 
-class World(NamedTuple):
-    """The dynamics of a stage: matrix of the actuators, share of the velocity that is kept."""
-
-    push: Any
-    keep: Any
-
-
-def world(stage: int) -> World:
-    angle = np.pi / 2 * stage
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return World(0.3 * turn, np.array(0.6 if stage % 2 else 0.9))
-
-
 def data(spec: Spec) -> Dataset:
     gammas, stages, updates = spec.pick(((0.003,), 3, 160), ((0.001, 0.003, 0.01), 6, 320))
     run = _runner(spec, spec.pick(5, 8), stages, updates // LOOKS_PER_STAGE)
@@ -72,7 +61,7 @@ def data(spec: Spec) -> Dataset:
 
 
 def draw(dataset: Dataset) -> Any:
-    gammas, rank = dataset["gammas"], _ranks(dataset)[..., SHOWN]
+    gammas, rank = dataset["gammas"], above(dataset["singular"])[..., SHOWN]
     figure, axes = panels(columns=2, rows=len(gammas), height=1.9 + 0.5 / len(gammas))
     axes = np.reshape(axes, (len(gammas), 2))
     many = rank.shape[3]
@@ -94,7 +83,7 @@ def draw(dataset: Dataset) -> Any:
 
 
 def numbers(dataset: Dataset) -> Numbers:
-    rank, many = _ranks(dataset), range(len(dataset["gammas"]))
+    rank, many = above(dataset["singular"]), range(len(dataset["gammas"]))
     none = METHODS.index("none")
     ends = dataset["return"][..., LOOKS_PER_STAGE - 1 :: LOOKS_PER_STAGE]
     theory = (
@@ -156,13 +145,6 @@ def _rows(dataset: Dataset, ends: Any, rank: Any, g: int) -> Any:
             }  # fmt: skip
 
 
-def _ranks(dataset: Dataset) -> np.ndarray:
-    """Return singular values above each threshold: (gammas, methods, seeds, times, thresholds)."""
-    values = dataset["singular"]
-    top = np.maximum(values[..., :1], 1e-6)  # below the rounding of single precision: nothing
-    return np.stack([np.sum(values > t * top, axis=-1) for t in THRESHOLDS], axis=-1)
-
-
 def _runner(spec: Spec, seeds: int, stages: int, updates: int) -> Callable[[float], Dataset]:
     """Return what trains all agents at one gamma: arrays (methods, seeds, times, ...)."""
     nets, static = built(Agent, spec.key("nets"), seeds)
@@ -174,7 +156,8 @@ def _runner(spec: Spec, seeds: int, stages: int, updates: int) -> Callable[[floa
 
     def loss(params: Any, now: World, key: Any) -> Any:
         agent = eqx.combine(params, static)
-        states, actions, rewards = _episodes(jax.lax.stop_gradient(params), static, now, key)
+        acting = eqx.combine(jax.lax.stop_gradient(params), static).policy
+        states, actions, rewards = episodes(acting, NOISE, now, key)
         to_go = jax.lax.scan(lambda rest, r: (r + DISCOUNT * rest,) * 2,
                              jnp.zeros(EPISODES), rewards, reverse=True)[1]  # fmt: skip
         each = lambda net: jax.vmap(jax.vmap(net))(states)
@@ -188,7 +171,7 @@ def _runner(spec: Spec, seeds: int, stages: int, updates: int) -> Callable[[floa
     def judged(params: Any, now: World) -> Any:
         def one(params: Any) -> Any:
             policy = eqx.combine(params, static).policy
-            move = lambda state, _: _moved(state, jax.vmap(policy)(state), now)
+            move = lambda state, _: moved(state, jax.vmap(policy)(state), now)
             rewards = jax.lax.scan(move, starts, None, length=STEPS)[1]
             features = places
             for layer in policy.layers[:-1]:
@@ -198,7 +181,7 @@ def _runner(spec: Spec, seeds: int, stages: int, updates: int) -> Callable[[floa
         return jax.vmap(jax.vmap(one))(params)
 
     def run(gamma: float) -> Dataset:
-        agents, found, moved = swept(begun, (gamma,)), [], []
+        agents, found, later = swept(begun, (gamma,)), [], []
         for stage in range(stages):
             here, after = (jax.tree.map(np.float32, world(s)) for s in (stage, stage + 1))
             for look in range(LOOKS_PER_STAGE):
@@ -208,7 +191,7 @@ def _runner(spec: Spec, seeds: int, stages: int, updates: int) -> Callable[[floa
                 with jax.enable_x64(False):
                     found.append(judged(weights(agents), here))
             with jax.enable_x64(False):
-                moved.append(judged(weights(agents), after)[0])
+                later.append(judged(weights(agents), after)[0])
         features = np.stack([np.asarray(f, dtype=float) for _, f in found], axis=2)
         with jax.enable_x64(False):
             still = jax.tree.map(jnp.zeros_like, weights(agents))
@@ -216,31 +199,8 @@ def _runner(spec: Spec, seeds: int, stages: int, updates: int) -> Callable[[floa
         return {
             "return": np.stack([np.asarray(r) for r, _ in found], axis=2),
             "singular": np.linalg.svd(features, compute_uv=False),
-            "moved": np.stack([np.asarray(r) for r in moved], axis=2),
+            "moved": np.stack([np.asarray(r) for r in later], axis=2),
             "resting": np.asarray(resting),
         }
 
     return run
-
-
-def _moved(state: Any, action: Any, now: World) -> Any:
-    """Return the states after one step, and the rewards: minus the squared distance."""
-    place, velocity = state[:, :2], state[:, 2:]
-    velocity = now.keep * velocity + jnp.clip(action, -1, 1) @ now.push.T
-    place = jnp.clip(place + 0.3 * velocity, -WALL, WALL)
-    return jnp.concatenate([place, velocity], axis=1), -jnp.sum(place**2, axis=1)
-
-
-def _episodes(params: Any, static: Any, now: World, key: Any) -> Any:
-    """Return states, actions and rewards of all episodes, step by step."""
-    first, second = jax.random.split(key)
-    policy = eqx.combine(params, static).policy
-    place = jax.random.uniform(first, (EPISODES, 2), minval=-1, maxval=1)
-    noise = NOISE * jax.random.normal(second, (STEPS, EPISODES, 2))
-
-    def step(state: Any, noise: Any) -> Any:
-        action = jax.vmap(policy)(state) + noise
-        after, reward = _moved(state, action, now)
-        return after, (state, action, reward)
-
-    return jax.lax.scan(step, jnp.concatenate([place, jnp.zeros_like(place)], axis=1), noise)[1]

@@ -3,19 +3,20 @@
 import numpy as np
 import pytest
 
-from figures import Spec, _style
+from figures import Spec, _pictures, _style
 from figures import e6_contrastive as e6
+from figures._digits import CLASSES, digits
 from figures._methods import METHODS
 
 SYRE, PLAIN, NONE = (METHODS.index(name) for name in ("syre", "plain decay", "none"))
 
 
 def test_a_probe_reads_what_is_there_and_nothing_else():
-    images = e6.digits()
-    classes = lambda labels: np.eye(e6.CLASSES)[labels]
-    assert e6._probe(classes(images.train_y), classes(images.test_y)) == 1.0
+    images = digits()
+    classes = lambda labels: np.eye(CLASSES)[labels]
+    assert _pictures.probe(classes(images.train_y), classes(images.test_y)) == 1.0
     empty = np.zeros((len(images.train_y), 3)), np.zeros((len(images.test_y), 3))
-    assert e6._probe(*empty) < 0.15
+    assert _pictures.probe(*empty) < 0.15
 
 
 @pytest.fixture(scope="module")

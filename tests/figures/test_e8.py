@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from figures import Spec, _style
+from figures import Spec, _point_mass, _style
 from figures import e8_drifting_control as e8
 from figures._methods import METHODS
 
@@ -13,7 +13,7 @@ NONE = METHODS.index("none")
 
 def test_stages_turn_the_actuators_and_keep_their_strength():
     for stage in range(4):
-        here, after = e8.world(stage), e8.world(stage + 1)
+        here, after = _point_mass.world(stage), _point_mass.world(stage + 1)
         assert np.allclose(here.push @ here.push.T, 0.09 * np.eye(2))
         turned = np.trace(here.push.T @ after.push) / 0.18
         assert turned == pytest.approx(0.0, abs=1e-12)
@@ -21,11 +21,11 @@ def test_stages_turn_the_actuators_and_keep_their_strength():
 
 
 def test_a_step_moves_the_mass_and_stops_at_the_wall():
-    now = e8.World(np.eye(2) * 0.3, np.array(0.5))
+    now = _point_mass.World(np.eye(2) * 0.3, np.array(0.5))
     state = jnp.array([[0.0, 0.0, 1.0, 0.0], [2.0, 0.0, 9.0, 0.0]])
-    after, reward = e8._moved(state, jnp.array([[0.0, 5.0], [0.0, 0.0]]), now)
+    after, reward = _point_mass.moved(state, jnp.array([[0.0, 5.0], [0.0, 0.0]]), now)
     assert np.allclose(after[0], [0.15, 0.09, 0.5, 0.3])  # actions are clipped to 1
-    assert after[1, 0] == e8.WALL
+    assert after[1, 0] == _point_mass.WALL
     assert np.allclose(reward, [-(0.15**2) - 0.09**2, -4.0])
 
 
@@ -41,13 +41,16 @@ def test_shapes_and_ranges(dataset):
     assert dataset["return"].shape == (*shape, times)
     assert dataset["moved"].shape == (*shape, 3)
     assert dataset["singular"].shape == (*shape, times, e8.WIDTH)
-    assert np.all((dataset["return"] < 0) & (dataset["return"] >= -2 * e8.WALL**2 * e8.STEPS))
+    assert np.all(
+        (dataset["return"] < 0)
+        & (dataset["return"] >= -2 * _point_mass.WALL**2 * _point_mass.STEPS)
+    )
 
 
 @pytest.mark.slow
 def test_resting_stays_where_it_starts(dataset):
     # Starts are uniform in a square of side 2: the mean squared distance is 2/3.
-    assert np.allclose(dataset["resting"], -e8.STEPS * 2 / 3, rtol=0.1)
+    assert np.allclose(dataset["resting"], -_point_mass.STEPS * 2 / 3, rtol=0.1)
 
 
 @pytest.mark.slow
