@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import datetime
-import multiprocessing
 import pathlib
 import shutil
 import subprocess
@@ -21,6 +19,7 @@ from figures import _store, _style
 from figures._registry import Entry
 from figures._spec import Dataset, Numbers, Spec
 from figures._stamp import stamp, versions
+from proofs_check import side_by_side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +151,7 @@ def commit() -> str | None:
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "figures/_maker.py")  # not somebody else's repository
         changed = git("status", "--porcelain", "figures", "symtheory")
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
@@ -182,15 +182,9 @@ def make(
     if jobs == 1 or len(together) < 2:
         alone, together = chosen, []
     if together:
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            futures = [pool.submit(make_one, entry, spec, out, progress) for entry in together]
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    yield future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        yield from side_by_side(
+            make_one, [(entry, spec, out, progress) for entry in together], jobs
+        )
     for entry in alone:
         yield make_one(entry, spec, out, progress)
 

@@ -21,3 +21,4 @@ from proofs_check._registry import Statement as Statement
 from proofs_check._registry import find as find
 from proofs_check._registry import statements as statements
 from proofs_check._runner import check as check
+from proofs_check._workers import side_by_side as side_by_side

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
-import multiprocessing
-import os
 import pathlib
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any
 
 import symtheory as st
 from proofs_check._claim import Budget
 from proofs_check._kept import Place, place, prepare
 from proofs_check._outcome import Outcome, Spec, overall
 from proofs_check._registry import Statement
+from proofs_check._workers import side_by_side
 
 
 def run_one(statement: Statement, spec: Spec, kept: Place | None = None) -> Outcome:
@@ -122,36 +117,4 @@ def check(
         for task in left:
             yield run_one(*task)
     else:
-        yield from _side_by_side(left, jobs)
-
-
-def _side_by_side(tasks: list[Any], jobs: int) -> Iterator[Outcome]:
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_end_with_parent
-    ) as pool:
-        try:
-            for future in concurrent.futures.as_completed(
-                [pool.submit(run_one, *t) for t in tasks]
-            ):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise st.SymtheoryError(
-                "a process that checked a statement was killed (is there enough memory?); start "
-                "again, with fewer --jobs if need be: what is finished is taken over"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the run is killed; it would go on beside the next one, and wait."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        yield from side_by_side(run_one, left, jobs)
