@@ -3,11 +3,24 @@
 Independent of `symtheory.theory` and `symtheory.symmetry`: the two are compared, never shared.
 """
 
+from symtheory.simulation._checkpoint import CheckpointError as CheckpointError
+from symtheory.simulation._devices import LostProcess as LostProcess
 from symtheory.simulation._flow import GradientFlow as GradientFlow
+from symtheory.simulation._moments import Average as Average
 from symtheory.simulation._run import Divergence as Divergence
 from symtheory.simulation._run import Run as Run
 from symtheory.simulation._sde import SDE as SDE
 from symtheory.simulation._sgd import SGD as SGD
 from symtheory.simulation._simulate import simulate as simulate
 
-__all__ = ["SDE", "SGD", "Divergence", "GradientFlow", "Run", "simulate"]
+__all__ = [
+    "SDE",
+    "SGD",
+    "Average",
+    "CheckpointError",
+    "Divergence",
+    "GradientFlow",
+    "LostProcess",
+    "Run",
+    "simulate",
+]

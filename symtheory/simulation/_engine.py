@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -18,35 +19,70 @@ import numpy as np
 from symtheory.model import Model
 from symtheory.simulation._lanes import KERNEL_ENTRIES, largest_small_product, over_replicas
 from symtheory.simulation._observe import Observer
+from symtheory.simulation._swept import Swept
 
 CAPACITY = 256
-"""Records that one call of the compiled program can hold."""
+"""Records that one call of the compiled program can hold, unless memory is short."""
 
 _WIDEST = 128
-_WIDEST_ON_ACCELERATOR = 4096
+WIDEST_ON_ACCELERATOR = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What determines the compiled program.
+
+    With `averaging`, observables measured at multiples of `every` enter running moments, and those
+    at multiples of `keep` are recorded; without, both are the same. `swept` says which arrays of
+    the model differ from call to call. `share` is the number of replicas per device: blocks on an
+    accelerator are no wider.
+    """
+
+    model: Model
+    dynamics: Any
+    dtype: Any
+    observers: tuple[Observer, ...]
+    key_type: Any
+    averaging: bool = False
+    capacity: int = CAPACITY
+    share: int = WIDEST_ON_ACCELERATOR
+    swept: Swept | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Engine:
     """Compiled functions for blocks of `width` replicas, which lie along the last axes.
 
-    A block is (params, memory, number of the chunk of noise at hand, noise).
+    A block is (params, memory, moments). The noise of a step is a function of the key and of the
+    number of the step, so it is drawn again rather than carried along. `observables` are the shapes
+    of what is recorded, `drawn` the bytes of noise that one replica needs at hand, `parts` the
+    functions of one replica with examples of their arguments.
     """
 
     width: int
+    drawn: int
+    observables: dict[str, Any]
+    parts: tuple[tuple[Any, tuple[Any, ...]], ...]
     start: Any
     segment: Any
     observe: Any
 
 
 @functools.lru_cache(maxsize=64)
-def engine(
-    model: Model, dynamics: Any, dtype: Any, observers: tuple[Observer, ...], key_type: Any
-) -> Engine:
+def engine(program: Program) -> Engine:
     """Return the compiled program for a model, a kind of dynamics, observables and keys."""
-    kernel = dynamics.kernel(model, dtype)
+    model, dynamics, dtype = program.model, program.dynamics, program.dtype
+    averaging, capacity, swept = program.averaging, program.capacity, program.swept
+    arrays = swept.structure(dtype) if swept else {}
+
+    def at(arrays: Any) -> Any:
+        """Return the kernel, with swept arrays in place of their names."""
+        return dynamics.kernel(swept.model_at(model, arrays), dtype) if swept else fixed
+
+    fixed = None if swept else dynamics.kernel(model, dtype)
+    kernel = at({name: jnp.zeros(x.shape, x.dtype) for name, x in arrays.items()})
     chunk = kernel.chunk
-    key = jax.ShapeDtypeStruct((), key_type)
+    key = jax.ShapeDtypeStruct((), program.key_type)
     index = jax.ShapeDtypeStruct((), jnp.int32)
     params = model.structure(dtype)[0]
     memory = jax.eval_shape(kernel.start, params)
@@ -54,24 +90,38 @@ def engine(
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), noise)
     one = one if chunk else noise
     settings = {name: jax.ShapeDtypeStruct((), dtype) for name in dynamics.settings()}
-    width = _width(kernel, params, memory, one, settings)
-    draw = over_replicas(lambda k, n: kernel.draw(jax.random.fold_in(k, n)), (key,), index)
-    update = over_replicas(kernel.update, (params, memory, one), settings)
-    gradient = over_replicas(kernel.gradient, (params, one))
-    measures = {}
-    for observer in observers:
-        examples = (params, params) if observer.needs_gradient else (params,)
-        measures[observer.name] = over_replicas(_as_array(observer.function), examples)
-    with_gradient = {o.name for o in observers if o.needs_gradient}
+    width = _width(kernel, params, memory, one, settings, program.share)
 
-    def at(noise: Any, step: Any) -> Any:
+    def draw_one(key: Any, shared: Any) -> Any:
+        number, arrays = shared
+        return at(arrays).draw(jax.random.fold_in(key, number))
+
+    def update_one(params: Any, memory: Any, noise: Any, values: Any) -> Any:
+        return at(values[1]).update(params, memory, noise, values[0])
+
+    def gradient_one(params: Any, noise: Any, arrays: Any) -> Any:
+        return at(arrays).gradient(params, noise)
+
+    draw_all = over_replicas(draw_one, (key,), (index, arrays))
+    update = over_replicas(update_one, (params, memory, one), (settings, arrays))
+    gradient = over_replicas(gradient_one, (params, one), arrays)
+    measures = {}
+    shapes = {}
+    for observer in program.observers:
+        examples = (params, params) if observer.needs_gradient else (params,)
+        function = _as_array(observer.function)
+        measures[observer.name] = over_replicas(function, examples)
+        shapes[observer.name] = jax.eval_shape(function, *examples)
+    with_gradient = {o.name for o in program.observers if o.needs_gradient}
+
+    def pick(noise: Any, step: Any) -> Any:
         if not chunk:
             return noise
         index = step % chunk
         return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, 0, False), noise)
 
-    def measure(params: Any, noise: Any, step: Any) -> dict[str, Any]:
-        force = gradient(params, at(noise, step)) if with_gradient else None
+    def measure(params: Any, noise: Any, step: Any, arrays: Any) -> dict[str, Any]:
+        force = gradient(params, pick(noise, step), arrays) if with_gradient else None
         return {
             name: function(params, force) if name in with_gradient else function(params)
             for name, function in measures.items()
@@ -81,61 +131,101 @@ def engine(
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure)
 
     @jax.jit
-    def segment(keys: Any, block: Any, first: Any, last: Any, every: Any, values: Any) -> Any:
-        """Advance from step `first` to `last`, recording at multiples of `every`."""
+    def segment(
+        keys: Any, block: Any, first: Any, last: Any, every: Any, keep: Any, since: Any, values: Any
+    ) -> Any:
+        """Advance from step `first` to `last`; measure from `since` on, record always."""
 
         def piece(carry: Any) -> Any:
-            """Advance until the next record, or until the noise at hand is used up."""
-            t, number, state, noise, records = carry
+            """Advance until the next measurement, or until the noise at hand is used up."""
+            t, number, state, moments, noise, records = carry
             wanted = t // chunk if chunk else jnp.zeros_like(t)
-            noise = jax.lax.cond(wanted == number, lambda: noise, lambda: draw(keys, wanted))
+            noise = jax.lax.cond(
+                wanted == number, lambda: noise, lambda: draw_all(keys, (wanted, values[1]))
+            )
             if measures:
+
+                def found(moments: Any) -> Any:
+                    found = measure(state[0], noise, t, values[1])
+                    if averaging:
+                        moments = jax.lax.cond(
+                            t >= since, lambda: welford(moments, found), lambda: moments
+                        )
+                    return found, moments
+
                 now = t % every == 0
-                found = jax.lax.cond(now, lambda: measure(state[0], noise, t), lambda: blank)
-                slot = jnp.where(now, t // every - first // every, CAPACITY)
+                seen, moments = jax.lax.cond(now, found, lambda m: (blank, m), moments)
+                now = t % keep == 0 if averaging else now
+                slot = jnp.where(now, t // keep - first // keep, capacity)
                 records = jax.tree.map(
                     lambda all_, x: jax.lax.dynamic_update_index_in_dim(all_, x, slot, 0),
                     records,
-                    found,
+                    seen,
                 )
             stop = jnp.minimum((t // every + 1) * every, last)
             stop = jnp.minimum(stop, (wanted + 1) * chunk) if chunk else stop
             state = jax.lax.fori_loop(
-                t, stop, lambda i, now: update(*now, at(noise, i), values), state
+                t, stop, lambda i, now: update(*now, pick(noise, i), values), state
             )
-            return stop, wanted, state, noise, records
+            return stop, wanted, state, moments, noise, records
 
-        params, memory, number, noise = block
-        blank = zeros(jax.eval_shape(measure, params, noise, first))
-        records = jax.tree.map(lambda x: jnp.zeros((CAPACITY + 1, *x.shape), x.dtype), blank)
-        carry = (first, number, (params, memory), noise, records)
-        _, number, state, noise, records = jax.lax.while_loop(lambda c: c[0] < last, piece, carry)
-        return (*state, number, noise), records
+        params, memory, moments = block
+        noise = zeros(jax.eval_shape(draw_all, keys, (0, values[1])))
+        blank = zeros(jax.eval_shape(measure, params, noise, first, values[1]))
+        records = jax.tree.map(lambda x: jnp.zeros((capacity + 1, *x.shape), x.dtype), blank)
+        carry = (first, jnp.int32(-1), (params, memory), moments, noise, records)
+        _, _, state, moments, _, records = jax.lax.while_loop(lambda c: c[0] < last, piece, carry)
+        return (*state, moments), records
 
     @jax.jit
-    def start(keys: Any, params: Any) -> Any:
+    def start(params: Any) -> Any:
         memory = jax.vmap(kernel.start, in_axes=-1, out_axes=-1)(params)
-        return params, memory, jnp.int32(-1), zeros(jax.eval_shape(draw, keys, 0))
+        if not averaging:
+            return params, memory, ()
+        kinds = {
+            n: x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else dtype
+            for n, x in shapes.items()
+        }
+        blank = {n: jnp.zeros((*x.shape, width), kinds[n]) for n, x in shapes.items()}
+        return params, memory, (jnp.zeros(width, dtype), blank, blank)
 
     @jax.jit
     def observe(params: Any) -> dict[str, Any]:
         return {n: f(params) for n, f in measures.items() if n not in with_gradient}
 
-    return Engine(width, start, segment, observe)
+    drawn = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(noise))
+    parts = (
+        (draw_one, (key, (index, arrays))),
+        (update_one, (params, memory, one, (settings, arrays))),
+        (gradient_one, (params, one, arrays)),
+    )
+    return Engine(width, drawn, shapes, parts, start, segment, observe)
+
+
+def welford(moments: Any, found: dict[str, Any]) -> Any:
+    """Return (count, means, sums of squared deviations) with one more measurement."""
+    count, means, squares = moments
+    count = count + 1
+    new_means, new_squares = {}, {}
+    for name, mean in means.items():
+        x = found[name].astype(mean.dtype)
+        new = new_means[name] = mean + (x - mean) / count.astype(mean.dtype)
+        new_squares[name] = squares[name] + (x - mean) * (x - new)
+    return count, new_means, new_squares
 
 
 def _as_array(function: Any) -> Any:
     return lambda *args: jnp.asarray(function(*args))
 
 
-def _width(kernel: Any, params: Any, memory: Any, noise: Any, settings: Any) -> int:
+def _width(kernel: Any, params: Any, memory: Any, noise: Any, settings: Any, share: int) -> int:
     """Return how many replicas share a block: a power of two.
 
     On a CPU as many as keep every multiplied-out product within one fast kernel and the state in
     cache, or 1 if the products are large; an accelerator wants many.
     """
     if jax.default_backend() != "cpu":
-        return _WIDEST_ON_ACCELERATOR
+        return 2 ** math.ceil(math.log2(max(1, min(share, WIDEST_ON_ACCELERATOR))))
     product = largest_small_product(kernel.update, (params, memory, noise, settings))
     if not product:
         return 1

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from symtheory.simulation._moments import Average
+
 
 @dataclasses.dataclass(frozen=True)
 class Divergence:
@@ -62,6 +64,7 @@ class Run:
         seconds: Wall-clock time, compilation included.
         divergence: None, or where the run became non-finite; then everything above stops before
             that step, and holds finite parameters only.
+        averages: By name, the `Average` over time of an observable, where one was asked for.
     """
 
     model: Any
@@ -77,6 +80,7 @@ class Run:
     initial: Any
     seconds: float
     divergence: Divergence | None = None
+    averages: Mapping[str, Average] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<{self.describe()}>"

@@ -1,9 +1,10 @@
-"""Ensembles of trajectories: the loop over segments, and what happens when one diverges."""
+"""One ensemble: what is asked for, checked; the run; and what happens when it diverges."""
 
 from __future__ import annotations
 
-import concurrent.futures
+import dataclasses
 import os
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +16,18 @@ import numpy as np
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.simulation import _checks
-from symtheory.simulation._engine import CAPACITY, Engine, engine, to_lanes
+from symtheory.simulation._checkpoint import Checkpoint
+from symtheory.simulation._devices import placement, require_same_run
+from symtheory.simulation._engine import Program
+from symtheory.simulation._ensemble import Cell, Ensemble, Schedule
+from symtheory.simulation._fingerprint import describe
 from symtheory.simulation._generator import fused
+from symtheory.simulation._memory import fit
 from symtheory.simulation._observe import observers
+from symtheory.simulation._precision import require_resolved
+from symtheory.simulation._progress import reporter
 from symtheory.simulation._run import Divergence, Run
 
-_SECONDS_PER_SEGMENT = 1.0
 _HALVINGS = 40
 
 
@@ -34,7 +41,12 @@ def simulate(
     key: jax.Array,
     observe: Any = None,
     record_every: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    average_from: int | None = None,
+    average_every: int | None = None,
+    devices: Any = None,
+    memory: float | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | bool | None = None,
 ) -> Run:
     """Simulate independent replicas of a dynamics.
 
@@ -53,8 +65,21 @@ def simulate(
             the gradient about to be applied (of the batch, without weight decay). Functions are
             compiled, once for each function object: pass the same ones again rather than new
             lambdas.
-        record_every: Steps between records; by default such that there are about 200.
-        progress: Called now and then with (steps done, steps in all).
+        record_every: Steps between records; by default such that there are about 200. All records
+            are kept in memory: for a long run of many replicas give a large number and averages.
+        average_from: If given, running means and variances over time of every observable are taken
+            from this step on, in one pass (`Run.averages`).
+        average_every: Steps between the measurements that enter them, a divisor of `record_every`;
+            by default `record_every` itself.
+        devices: Where to run: None for all devices of JAX, a number of them, a list, or a
+            `jax.sharding.Mesh`. Results do not depend on it.
+        memory: GiB of arrays that this process may hold; by default no limit. Chunks are made
+            smaller to fit.
+        checkpoint: A folder. The state is saved there about every second, less often if that would
+            take a twentieth of the time, and the same call goes on from what it finds there, to the
+            last bit. Ctrl-C saves before it raises `KeyboardInterrupt`.
+        progress: True to show speed, time left and the current estimate on a terminal, or a
+            function called now and then with (steps done, steps in all).
 
     Returns:
         A `Run`. If parameters become infinite or undefined it stops before that step and says so
@@ -62,10 +87,13 @@ def simulate(
         times as many steps.
 
     The same key gives the same trajectories, to the last bit on the same machine, whatever
-    `replicas`, `steps` and `record_every` are.
+    `replicas`, `steps`, `record_every` and `devices` are.
 
     Raises:
-        InputError: The model is not bound, the parameters do not fit, or a number is out of range.
+        InputError: The model is not bound, the parameters do not fit, a number is out of range,
+            the memory is too small, or single precision would round every step away.
+        CheckpointError: The folder cannot be written, or holds another run.
+        LostProcess: Another process of a run over several hosts ended.
 
     Source: arXiv 2402.07193, section 2.
 
@@ -79,42 +107,129 @@ def simulate(
     ((3,), (3, 100), False)
     """
     model.require_bound()
-    steps = _checks.count("steps", steps)
-    replicas = _checks.count("replicas", replicas)
-    if steps >= 2**31:
-        raise InputError(f"steps must be below 2**31, got {steps}; continue from the last params")
-    every = max(1, round(steps / 200)) if record_every is None else record_every
-    every = min(_checks.count("record_every", every), steps)
-    if not all(hasattr(dynamics, name) for name in ("kernel", "settings", "static")):
-        raise InputError(f"dynamics must be SGD, SDE or GradientFlow, got {dynamics!r}")
-    key = _as_key(key)
-    initial, dtype = _initial(model, params, replicas)
-    ensemble = _Ensemble(model, dynamics, dtype, initial, replicas, key, observers(observe))
+    asked = Asked.of(
+        dynamics, steps, replicas, key, observe, record_every, average_from, average_every
+    )
+    initial, dtype = starting(model, params, replicas)
+    if dtype == np.float32:
+        require_resolved(model, dynamics, initial, steps, asked.key)
+    program = asked.program(model, dynamics, dtype)
+    cell = cell_of(program, dynamics, initial)
     began = time.perf_counter()
-    records, failed = ensemble.advance(steps, every, progress)
-    divergence = None
-    if failed is not None:
-        divergence = _divergence(ensemble, initial, steps, failed)
+    ensemble = asked.run(program, [cell], devices, memory, checkpoint, progress)
+    divergence = _divergence(ensemble, dynamics) if ensemble.position.failed else None
+    done = ensemble.done()
+    count = ensemble.schedule.records(done)
+    records = {n: np.ascontiguousarray(x[0, :, :count]) for n, x in ensemble.recorded().items()}
     return Run(
         model=model,
         dynamics=dynamics,
         steps=steps,
-        completed=ensemble.done,
+        completed=done,
         replicas=replicas,
-        record_every=every,
-        record_steps=np.arange(0, ensemble.done, every),
+        record_every=asked.schedule.keep,
+        record_steps=np.arange(0, done, asked.schedule.keep),
         observables=records,
-        final=ensemble.final(),
-        params=ensemble.params(),
+        final={n: np.ascontiguousarray(x[0]) for n, x in ensemble.final().items()},
+        params=jax.tree.map(lambda x: np.ascontiguousarray(x[0]), ensemble.params()),
         initial=initial,
         seconds=time.perf_counter() - began,
         divergence=divergence,
+        averages=ensemble.averages()[0],
     )
 
 
-@jax.jit
-def _replica_keys(key: jax.Array, replicas: Any) -> jax.Array:
-    return fused(jax.vmap(lambda r: jax.random.fold_in(key, r))(replicas))
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a caller of `simulate` or `sweep` asks for, checked."""
+
+    replicas: int
+    key: jax.Array
+    observers: tuple[Any, ...]
+    schedule: Schedule
+    averaging: bool
+
+    @staticmethod
+    def of(
+        dynamics: Any,
+        steps: int,
+        replicas: int,
+        key: Any,
+        observe: Any,
+        record_every: int | None,
+        average_from: int | None,
+        average_every: int | None,
+    ) -> Asked:
+        steps = _checks.count("steps", steps)
+        replicas = _checks.count("replicas", replicas)
+        if steps >= 2**31:
+            raise InputError(
+                f"steps must be below 2**31, got {steps}; continue from the last params"
+            )
+        keep = max(1, round(steps / 200)) if record_every is None else record_every
+        keep = min(_checks.count("record_every", keep), steps)
+        if not all(hasattr(dynamics, name) for name in ("kernel", "settings", "static")):
+            raise InputError(f"dynamics must be SGD, SDE or GradientFlow, got {dynamics!r}")
+        key, seen = _as_key(key), observers(observe)
+        if average_from is None:
+            if average_every is not None:
+                raise InputError("average_every needs average_from, the first step to average over")
+            return Asked(replicas, key, seen, Schedule(steps, keep, keep), False)
+        if not seen:
+            raise InputError("average_from needs observables to average; give observe")
+        since = _checks.count("average_from", average_from, least=0)
+        every = keep if average_every is None else _checks.count("average_every", average_every)
+        if since >= steps:
+            raise InputError(f"average_from is {since}, but there are only {steps} steps")
+        every = min(every, steps)
+        if keep == steps:  # only the first record is kept
+            keep = -(-steps // every) * every
+        if keep % every:
+            raise InputError(f"record_every = {keep} must be a multiple of average_every = {every}")
+        return Asked(replicas, key, seen, Schedule(steps, every, keep, since), True)
+
+    def program(self, model: Model, dynamics: Any, dtype: Any, swept: Any = None) -> Program:
+        kind = fused(self.key).dtype
+        return Program(
+            model, dynamics.static(), dtype, self.observers, kind, self.averaging, swept=swept
+        )
+
+    def run(
+        self,
+        program: Program,
+        cells: list[Cell],
+        devices: Any,
+        memory: float | None,
+        checkpoint: str | os.PathLike[str] | None,
+        progress: Callable[[int, int], None] | bool | None,
+    ) -> Ensemble:
+        """Return the ensemble at its end."""
+        chosen = placement(devices)
+        share = -(-self.replicas * len(cells) // len(chosen))
+        program = dataclasses.replace(program, share=min(share, program.share))
+        if memory is not None:
+            memory = _checks.positive("memory", memory)
+        count = self.schedule.records(self.schedule.steps)
+        plan = fit(
+            program, self.replicas, len(cells), count, chosen, memory, checkpoint is not None
+        )
+        saved = None
+        if checkpoint is not None or jax.process_count() > 1:
+            spec = describe(plan.program, cells, self.replicas, self.key, self.schedule)
+            require_same_run(spec)
+            if checkpoint is not None:
+                saved = Checkpoint(pathlib.Path(checkpoint), spec)
+        ensemble = Ensemble(
+            plan.program, cells, self.replicas, self.key, self.schedule, chosen, plan.workers
+        )
+        ensemble.advance(reporter(progress), saved)
+        return ensemble
+
+
+def cell_of(program: Program, dynamics: Any, initial: Any, arrays: Any = None) -> Cell:
+    """Return one setting of a program."""
+    values = {n: np.asarray(v, program.dtype) for n, v in dynamics.settings().items()}
+    return Cell((values, {} if arrays is None else arrays), initial)
 
 
 def _as_key(key: Any) -> jax.Array:
@@ -127,143 +242,28 @@ def _as_key(key: Any) -> jax.Array:
     raise InputError(f"key must be one JAX random key such as jax.random.key(0), got {key!r}")
 
 
-class _Ensemble:
-    """All blocks of replicas, at one step."""
-
-    def __init__(self, model, dynamics, dtype, initial, replicas, key, observers_) -> None:
-        self.parts = (model, dtype, key)
-        self.dynamics, self.replicas = dynamics, replicas
-        self.values = {n: np.asarray(v, dtype) for n, v in dynamics.settings().items()}
-        kind = fused(key).dtype
-        self.engine: Engine = engine(model, dynamics.static(), dtype, observers_, kind)
-        width = self.engine.width
-        # The last block is filled up with copies of the last replica, which nobody looks at.
-        self.blocks = -(-replicas // width)
-        index = np.arange(self.blocks * width).reshape(self.blocks, width)
-        self.keys = [_replica_keys(key, row) for row in index]
-        rows = np.minimum(index, replicas - 1)
-        self.states = []
-        for row, keys in zip(rows, self.keys, strict=True):
-            block = jax.device_put(to_lanes(jax.tree.map(lambda x, row=row: x[row], initial)))
-            self.states.append(self.engine.start(keys, block))
-        self.done = 0
-
-    def call(self, block: int, state: Any, first: int, last: int, every: int) -> Any:
-        """Advance one block; returns it and its records."""
-        bounds = (np.int32(first), np.int32(last), np.int32(every))
-        out = self.engine.segment(self.keys[block], state, *bounds, self.values)
-        return jax.block_until_ready(out)
-
-    def each(self, function: Callable[[int], Any]) -> list[Any]:
-        """Apply a function to the numbers of the blocks, on all cores."""
-        if self.blocks == 1:
-            return [function(0)]
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(function, range(self.blocks)))
-
-    def advance(
-        self, steps: int, every: int, progress: Callable[[int, int], None] | None = None
-    ) -> tuple[dict[str, np.ndarray], tuple[int, int] | None]:
-        """Advance all blocks to `steps`; returns the records and the first failure, if any."""
-        kept: list[dict[str, np.ndarray]] = []
-        length, failed = 1024, None
-        while self.done < steps and failed is None:
-            first = self.done
-            last = min(steps, first + length, (first // every + CAPACITY) * every)
-            began = time.perf_counter()
-            outs = self.each(lambda b: self.call(b, self.states[b], first, last, every))  # noqa: B023
-            seconds = time.perf_counter() - began
-            bad = [b for b, out in enumerate(outs) if not self._finite(b, out[0][0]).all()]
-            if bad:
-                failed = min(self._first_failure(b, first, last, every) for b in bad)
-                last = failed[0]
-                outs = self.each(lambda b: self.call(b, self.states[b], first, last, every))  # noqa: B023
-            if last > first:
-                kept.append(self._records([out[1] for out in outs], first, last, every))
-            self.states = [out[0] for out in outs]
-            self.done = last
-            if progress is not None:
-                progress(self.done, steps)
-            if seconds < _SECONDS_PER_SEGMENT / 4:
-                length *= 4
-            elif seconds > 2 * _SECONDS_PER_SEGMENT:
-                length = max(1, length // 2)
-        joined = {}
-        for name in kept[0] if kept else ():
-            joined[name] = np.concatenate([part[name] for part in kept], axis=1)
-        return joined, failed
-
-    def _finite(self, block: int, params: Any) -> np.ndarray:
-        """Return which replicas of a block are finite; the copies that fill it up count as such."""
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
-        good = [np.isfinite(x).all(axis=tuple(range(x.ndim - 1))) for x in leaves]
-        out = np.logical_and.reduce(good)
-        out[self.replicas - block * self.engine.width :] = True
-        return out
-
-    def _first_failure(self, block: int, first: int, last: int, every: int) -> tuple[int, int]:
-        """Return (step, replica) of a block's first non-finite update, by bisection.
-
-        What is not finite stays so, and the same program from the same state gives the same
-        numbers: half the interval is run again each time, so in all about as long as it took.
-        """
-        state = self.states[block]
-        while last - first > 1:
-            middle = (first + last) // 2
-            after, _ = self.call(block, state, first, middle, every)
-            if self._finite(block, after[0]).all():
-                first, state = middle, after
-            else:
-                last = middle
-        after, _ = self.call(block, state, first, last, every)
-        lane = int(np.argmin(self._finite(block, after[0])))
-        return first, block * self.engine.width + lane
-
-    def _records(self, blocks: list[Any], first: int, last: int, every: int) -> dict[str, Any]:
-        """Return the records at multiples of `every` from `first` on, replicas in front."""
-        starts = 0 if first % every == 0 else 1  # a segment may begin between two records
-        stops = (last - 1) // every - (first // every) + 1
-        out = {}
-        for name in blocks[0]:
-            parts = [np.moveaxis(np.asarray(b[name])[starts:stops], -1, 0) for b in blocks]
-            out[name] = np.concatenate(parts)[: self.replicas]
-        return out
-
-    def params(self) -> Any:
-        """Return the parameters with the replica axis in front."""
-        return self._join([state[0] for state in self.states])
-
-    def final(self) -> dict[str, np.ndarray]:
-        """Return the observables of the parameters alone."""
-        return self._join([self.engine.observe(state[0]) for state in self.states])
-
-    def _join(self, blocks: list[Any]) -> Any:
-        def join(*parts: Any) -> np.ndarray:
-            moved = [np.moveaxis(np.asarray(part), -1, 0) for part in parts]
-            return np.ascontiguousarray(np.concatenate(moved)[: self.replicas])
-
-        return jax.tree.map(join, *blocks)
-
-
-def _divergence(
-    ensemble: _Ensemble, initial: Any, steps: int, failed: tuple[int, int]
-) -> Divergence:
+def _divergence(ensemble: Ensemble, dynamics: Any) -> Divergence:
     """Return where the run diverged, and the largest halving of the rate that does not."""
-    step, replica = failed
-    model, dtype, key = ensemble.parts
-    trial_steps = min(steps, 4 * (step + 1))
-    rate, stable = ensemble.dynamics.rate, None
+    step, replica = ensemble.position.failed[0]
+    initial = ensemble.cells[0].initial
+    steps = min(ensemble.schedule.steps, 4 * (step + 1))
+    program = dataclasses.replace(ensemble.program, observers=(), averaging=False)
+    rate, stable = dynamics.rate, None
     for _ in range(_HALVINGS):
         rate = rate / 2
-        dynamics = ensemble.dynamics.at_rate(rate)
-        trial = _Ensemble(model, dynamics, dtype, initial, ensemble.replicas, key, ())
-        if trial.advance(trial_steps, trial_steps)[1] is None:
+        cell = cell_of(program, dynamics.at_rate(rate), initial)
+        trial = Ensemble(
+            program, [cell], ensemble.replicas, ensemble.key, Schedule(steps, steps, steps),
+            ensemble.devices, ensemble.workers,
+        )  # fmt: skip
+        trial.advance()
+        if not trial.position.failed:
             stable = rate
             break
-    return Divergence(replica, step, stable, trial_steps)
+    return Divergence(replica, step, stable, steps)
 
 
-def _initial(model: Model, params: Any, replicas: int) -> tuple[Any, np.dtype]:
+def starting(model: Model, params: Any, replicas: int) -> tuple[Any, np.dtype]:
     """Return the parameters with a leading axis of length `replicas`, and their precision."""
     leaves = jax.tree.leaves(params)
     wanted = list(model.leaves.values())

@@ -1,0 +1,142 @@
+"""Checkpoints: a file per state, replaced as a whole, and the one before it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import warnings
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from symtheory.errors import SymtheoryError
+from symtheory.simulation._devices import from_first
+
+NAME, PREVIOUS, PARTIAL = "state.npz", "state.previous.npz", "state.partial"
+
+
+class CheckpointError(SymtheoryError):
+    """A checkpoint cannot be written, or belongs to another run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A folder that holds the state of one run, identified by `spec`.
+
+    A new state is written beside the old one, synced to disk and then renamed, so that at every
+    moment one of the two files is whole. Each array is in NumPy's format and has a checksum. Only
+    the first process of a run touches the folder.
+    """
+
+    folder: pathlib.Path
+    spec: Mapping[str, str]
+
+    def prepare(self) -> None:
+        """Make the folder, and see that it can be written, before anything is computed for it."""
+        if jax.process_index():
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            trial = self.folder / PARTIAL
+            trial.write_bytes(b"x")
+            trial.unlink()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def save(self, meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        """Write a state; when that fails, the states before it are still there."""
+        partial, state = self.folder / PARTIAL, self.folder / NAME
+        text = json.dumps({"spec": dict(self.spec), **meta})
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, meta=np.array(text), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            if state.exists():
+                os.replace(state, self.folder / PREVIOUS)
+            os.replace(partial, state)
+            _sync_folder(self.folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise self._unwritable(error) from error
+
+    def load(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """Return (meta, arrays) of the newest whole state, or None if there is none.
+
+        Raises:
+            CheckpointError: It is the state of another run, or no state in the folder is whole.
+        """
+        data = from_first(None if jax.process_index() else self._newest())
+        if data is None:
+            return None
+        meta, arrays = _parse(data)
+        theirs = meta["spec"]
+        different = [n for n in {**theirs, **self.spec} if theirs.get(n) != self.spec.get(n)]
+        if different:
+            name = different[0]
+            raise CheckpointError(
+                f"{str(self.folder)!r} holds the state of another run: {', '.join(different)} "
+                f"differ ({name} is {theirs.get(name)} there and {self.spec.get(name)} here); "
+                "give another folder, or remove this one"
+            )
+        return meta, arrays
+
+    def _newest(self) -> bytes | None:
+        found = [path for name in (NAME, PREVIOUS) if (path := self.folder / name).exists()]
+        for path in found:
+            try:
+                data = path.read_bytes()
+                _parse(data)
+            except OSError as error:
+                raise CheckpointError(
+                    f"{str(path)!r} cannot be read: {error.strerror}; give another folder"
+                ) from error
+            except _BROKEN:
+                then = "no other is left" if path == found[-1] else "going back to the one before"
+                warnings.warn(
+                    f"the checkpoint {str(path)!r} is damaged (cut short or changed); {then}",
+                    stacklevel=2,
+                )
+            else:
+                return data
+        if found:
+            raise CheckpointError(
+                f"no checkpoint in {str(self.folder)!r} is whole; remove the folder to start anew"
+            )
+        return None
+
+    def _unwritable(self, error: OSError) -> CheckpointError:
+        return CheckpointError(
+            f"the checkpoint in {str(self.folder)!r} cannot be written: "
+            f"{error.strerror or error}; what was saved before is whole; make room or give another "
+            "folder, and start again to go on from there"
+        )
+
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError)
+
+
+def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return meta and arrays; the checksums of the archive are compared on the way."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return json.loads(str(arrays.pop("meta"))), arrays
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

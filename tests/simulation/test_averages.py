@@ -1,0 +1,93 @@
+"""Running moments, thinning and the memory budget."""
+
+import jax
+import numpy as np
+import pytest
+
+from symtheory.data import Normal
+from symtheory.errors import InputError
+from symtheory.model import Model
+from symtheory.simulation import SGD, simulate
+from symtheory.simulation._engine import engine
+from symtheory.simulation._moments import merge
+
+KEY = jax.random.key(11)
+MODEL = Model(
+    lambda p, z: (p["u"] * p["w"] - 1 - z["e"]) ** 2,
+    params={"u": (), "w": ()},
+    random={"e": Normal((), cov=0.25)},
+)
+START = {"u": 1.0, "w": 1.0}
+OBSERVE = {"v": lambda p: p["u"] * p["w"], "pair": lambda p: np.float64(1) * p["u"] ** 2}
+
+
+def run(**change):
+    given = {
+        "params": START, "steps": 5000, "replicas": 130, "key": KEY, "observe": OBSERVE,
+        "record_every": 1,
+    }  # fmt: skip
+    return simulate(MODEL, SGD(0.02), **given | change)
+
+
+def test_averages_are_those_of_the_records():
+    full = run()
+    thin = run(record_every=2000, average_from=100, average_every=2)
+    assert thin.record_steps.tolist() == [0, 2000, 4000]
+    for name in OBSERVE:
+        assert np.array_equal(thin.observables[name], full.observables[name][:, ::2000])
+        kept, found = full.observables[name][:, 100::2], thin.averages[name]
+        assert found.count == kept.shape[1] == 2450  # merged twice on the way
+        np.testing.assert_allclose(found.mean, kept.mean(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(found.square / found.count, kept.var(axis=1), rtol=1e-10)
+        np.testing.assert_allclose(found.variance, kept.var(), rtol=1e-10)
+        np.testing.assert_allclose(found.estimate, kept.mean(), rtol=1e-12)
+        error = kept.mean(axis=1).std(ddof=1) / np.sqrt(130)
+        np.testing.assert_allclose(found.standard_error, error, rtol=1e-10)
+
+
+def test_averages_in_single_precision_are_as_good():
+    start = {name: np.float32(value) for name, value in START.items()}
+    single = run(params=start, average_from=0)
+    want = single.observables["v"].astype(float)
+    found = single.averages["v"]
+    assert found.mean.dtype == np.float64 and found.count == 5000
+    np.testing.assert_allclose(found.mean, want.mean(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found.square / 5000, want.var(axis=1), rtol=1e-5)
+
+
+def test_merging_is_stable_far_from_zero():
+    rng = np.random.default_rng(0)
+    data = 1e8 + rng.standard_normal(1000)
+    zero = (0, {"a": np.array(0.0)}, {"a": np.array(0.0)})
+    for part in np.split(data, [1, 10, 500]):
+        one = (len(part), {"a": part.mean()}, {"a": np.sum((part - part.mean()) ** 2)})
+        zero = merge(zero, one)
+    assert zero[0] == 1000
+    assert zero[2]["a"] / 1000 == pytest.approx(data.var(), rel=1e-6)
+    assert abs(np.mean(data**2) - np.mean(data) ** 2 - data.var()) > 1e-3  # the naive way
+
+
+def test_a_small_budget_gives_the_same_numbers():
+    free, small = run(), run(memory=0.02)
+    assert np.array_equal(free.observables["v"], small.observables["v"])
+    assert np.array_equal(free.params["u"], small.params["u"])
+    programs = engine.cache_info().currsize
+    run(memory=100.0)
+    assert engine.cache_info().currsize == programs  # nothing to shrink
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"memory": 1e-4}, r"memory is 0.0001 GiB, but one chunk needs .* raise record_every"),
+        ({"memory": 0}, "memory must be positive"),
+        ({"average_every": 2}, "average_every needs average_from"),
+        ({"average_from": 5000}, "average_from is 5000, but there are only 5000 steps"),
+        ({"average_from": -1}, "average_from must be an integer of at least 0"),
+        ({"average_from": 0, "observe": None}, "give observe"),
+        ({"average_from": 0, "average_every": 3, "record_every": 10}, "must be a multiple of"),
+    ],
+)
+def test_bad_input(change, text):
+    with pytest.raises(InputError, match=text):
+        run(**change)
