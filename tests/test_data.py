@@ -256,3 +256,10 @@ def test_a_rounding_error_in_a_covariance_is_forgiven():
     cov = root @ root.T  # rank two: the smallest eigenvalue may come out as -1e-17
     assert Normal(4, cov=cov).count == 4
     assert Normal(2, cov=[[1.0, 0.1], [0.1 + 1e-16, 1.0]]).count == 2
+
+
+def test_a_named_mean_beside_a_given_covariance():
+    law = Normal(2, mean="m", cov=np.eye(2)).bind({}, {"m": np.array([1.0, 2.0])})
+    np.testing.assert_array_equal(law.mean, [1.0, 2.0])
+    with pytest.raises(InputError, match="the same name 'm'"):
+        Normal(2, mean="m", cov="m")

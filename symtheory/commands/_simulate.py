@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from symtheory.commands._hosted import hosted
 from symtheory.commands._inputs import bind, double_precision, first, load
 from symtheory.commands._options import (
     BatchSize,
     Fast,
     Json,
     LearningRate,
+    MaxMemory,
     ModelName,
     Momentum,
     Replicas,
@@ -24,7 +26,8 @@ from symtheory.commands._options import (
     Values,
     WeightDecay,
 )
-from symtheory.commands._outputs import finish, reporting
+from symtheory.commands._outputs import finish
+from symtheory.errors import InputError
 
 
 def command(
@@ -38,60 +41,104 @@ def command(
     momentum: Momentum = 0.0,
     steps: Steps = None,
     replicas: Replicas = None,
-    out: Annotated[pathlib.Path, typer.Option(help="File to write (.npz).")] = pathlib.Path(
+    out: Annotated[pathlib.Path, typer.Option(help="File to write (.npz, .nc).")] = pathlib.Path(
         "symtheory-run/ensemble.npz"
     ),
     seed: Seed = 0,
+    record_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between records; 200 records by default.")
+    ] = None,
+    checkpoint: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Folder to save the state in, about every second, and to go on from."),
+    ] = None,
+    memory: MaxMemory = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Devices to use; all by default.")] = (
+        None
+    ),
+    hosts: Annotated[
+        str | None,
+        typer.Option(
+            help="One address for each process, as node1,node2:port; the first coordinates. "
+            "'auto' under Slurm, Open MPI and Kubernetes. The same command on every host."
+        ),
+    ] = None,
+    process: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which of --hosts this is, from 0; by default found by address."),
+    ] = None,
+    host_timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds to wait for the other hosts.")
+    ] = 120.0,
     fast: Fast = False,
     as_json: Json = False,
 ) -> None:
-    """Simulate an ensemble of SGD and write it to a NumPy file.
+    """Simulate an ensemble of SGD and write it to a file.
 
-    The file holds record steps, times, the observed charge (replicas x records x components), the
-    final parameters by leaf, and the settings as JSON.
+    FILE.npz is for NumPy, FILE.nc for xarray and anything else that reads netCDF (needs the extra
+    `trajectories`). Both hold record steps, times, the observed charge (replicas x records x
+    components), the final parameters by leaf, and the settings.
     """
     double_precision()
-    import jax
+    if out.suffix not in (".npz", ".nc"):
+        raise InputError(f"the ensemble is written as .npz or .nc, got {str(out)!r}")
 
-    from symtheory.comparison import diverged_verdict, starting_points
-    from symtheory.simulation import SGD, simulate
-    from symtheory.theory import derive_entries
+    def work() -> None:
+        import jax
 
-    source = load(model)
-    _, bound = bind(source, size, value)
-    bound.require_bound()
-    example = source.example
-    chosen = source.select(symmetry, bound)
-    law = derive_entries(bound, chosen[0], seed=seed) if chosen else None
-    rate = first(learning_rate, example.learning_rate if example else 0.01)
-    dynamics = SGD(
-        rate, batch_size, first(weight_decay, example.weight_decay if example else 0.0), momentum
-    )
-    with reporting(quiet=as_json) as progress:
+        from symtheory.comparison import diverged_verdict, starting_points
+        from symtheory.simulation import SGD, simulate
+        from symtheory.theory import derive_entries
+
+        source = load(model)
+        _, bound = bind(source, size, value)
+        bound.require_bound()
+        example = source.example
+        chosen = source.select(symmetry, bound)
+        law = derive_entries(bound, chosen[0], seed=seed) if chosen else None
+        rate = first(learning_rate, example.learning_rate if example else 0.01)
+        decay = first(weight_decay, example.weight_decay if example else 0.0)
         result = simulate(
             bound,
-            dynamics,
+            SGD(rate, batch_size, decay, momentum),
             params=starting_points(bound, 1, seed)[0],
             steps=first(steps, 10_000),
             replicas=first(replicas, 16 if fast else 64),
             key=jax.random.key(seed),
             observe=law if law is not None and law.charge is not None else None,
-            progress=lambda done, total: progress("simulate", done, total),
+            record_every=record_every,
+            devices=devices,
+            memory=memory,
+            checkpoint=checkpoint,
+            progress=not as_json,
         )
-    if result.diverged:
-        verdict = diverged_verdict(result)
-        data = {"model": source.name, "verdict": verdict.to_json()}
-        finish(as_json, "simulate", data, [f"{verdict.status}: {verdict.how}"], "inconclusive")
-    _write_npz(result, out)
-    summary = {"model": source.name, "file": str(out), "seconds": result.seconds}
-    finish(as_json, "simulate", summary, [result.describe(), f"[bold]File[/]      {out}"])
+        if result.diverged:
+            verdict = diverged_verdict(result)
+            data = {"model": source.name, "verdict": verdict.to_json()}
+            finish(as_json, "simulate", data, [f"{verdict.status}: {verdict.how}"], "inconclusive")
+        if jax.process_index():  # every process has the same results
+            raise typer.Exit()
+        _write(result, out)
+        summary = {"model": source.name, "file": str(out), "seconds": result.seconds}
+        finish(as_json, "simulate", summary, [result.describe(), f"[bold]File[/]      {out}"])
+
+    if hosts is None:
+        work()
+    else:
+        hosted(hosts, process, host_timeout, work)
+
+
+def _write(result: Any, path: pathlib.Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npz":
+        _write_npz(result, path)
+    else:
+        result.save(path)
 
 
 def _write_npz(result: Any, path: pathlib.Path) -> None:
     import jax
     import numpy as np
-
-    from symtheory.errors import InputError
 
     arrays = {
         "record_steps": result.record_steps,
@@ -103,9 +150,6 @@ def _write_npz(result: Any, path: pathlib.Path) -> None:
         },
         "settings": np.array(result.describe()),
     }
-    if path.suffix != ".npz":
-        raise InputError(f"the ensemble is written as .npz, got {str(path)!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial.npz")
     np.savez(partial, **arrays)
     os.replace(partial, path)

@@ -45,7 +45,8 @@ class Normal(Law):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.mean, str) and self.mean == self.cov:
+        named = isinstance(self.mean, str) and isinstance(self.cov, str)
+        if named and self.mean == self.cov:
             raise InputError(f"mean and covariance have the same name {self.mean!r}; use two names")
         if not isinstance(self.mean, str) and not np.ndim(self.mean):
             shapes.check_array("mean", self.mean, ())

@@ -56,7 +56,13 @@ def sample_loss(model: Model, dtype: Any) -> Callable[[Any, Any], Any]:
 def mean_loss(model: Model, dtype: Any) -> Callable[[Any, Any], Any]:
     """Return the mean loss over samples with a leading axis."""
     loss = sample_loss(model, dtype)
-    return lambda params, samples: jnp.mean(jax.vmap(loss, in_axes=(None, 0))(params, samples))
+
+    def mean(params: Any, samples: Any) -> Any:
+        if not jax.tree.leaves(samples):  # nothing is random
+            return loss(params, samples)
+        return jnp.mean(jax.vmap(loss, in_axes=(None, 0))(params, samples))
+
+    return mean
 
 
 def data_set(model: Model, dtype: Any) -> Any:

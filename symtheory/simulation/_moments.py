@@ -63,8 +63,10 @@ def merge(a: Any, b: Any) -> Any:
     total = n + m
     weight = m / np.maximum(total, 1)
     new_means, new_squares = {}, {}
-    for name, mean in means.items():
-        step = np.asarray(others[name], float) - mean
-        new_means[name] = mean + step * weight
-        new_squares[name] = squares[name] + other_squares[name] + step * step * (n * weight)
+    # Of a trajectory that diverges the squares may overflow, which is then seen in the result.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, mean in means.items():
+            step = np.asarray(others[name], float) - mean
+            new_means[name] = mean + step * weight
+            new_squares[name] = squares[name] + other_squares[name] + step * step * (n * weight)
     return total, new_means, new_squares

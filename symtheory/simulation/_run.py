@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,3 +103,23 @@ class Run:
             f"steps of {self.dynamics}"
         )
         return f"{text}: {self.divergence.describe()}" if self.divergence else text
+
+    def dataset(self) -> Any:
+        """Return the run as an `xarray.Dataset` with the coordinates replica, record and time.
+
+        Raises:
+            InputError: The extra `trajectories` is not installed.
+        """
+        from symtheory.simulation._dataset import of_run
+
+        return of_run(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `dataset()` as netCDF (HDF5), which xarray, MATLAB, R and many others read.
+
+        Raises:
+            InputError: The extra `trajectories` is not installed.
+        """
+        from symtheory.simulation._dataset import write
+
+        write(self.dataset(), path)

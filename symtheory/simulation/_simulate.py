@@ -205,8 +205,9 @@ class Asked:
     ) -> Ensemble:
         """Return the ensemble at its end."""
         chosen = placement(devices)
-        share = -(-self.replicas * len(cells) // len(chosen))
-        program = dataclasses.replace(program, share=min(share, program.share))
+        if jax.default_backend() != "cpu":  # there the width of a block is fixed
+            share = -(-self.replicas * len(cells) // len(chosen))
+            program = dataclasses.replace(program, share=min(share, program.share))
         if memory is not None:
             memory = _checks.positive("memory", memory)
         count = self.schedule.records(self.schedule.steps)
