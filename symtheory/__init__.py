@@ -57,6 +57,7 @@ _HOMES = {
     "certify": "syre",
     "cite": "references",
     "compare": "comparison",
+    "connect": "simulation",
     "conjunction": "verdict",
     "compare_slow_flow": "comparison",
     "balance_residuals": "theory",
@@ -80,6 +81,7 @@ _HOMES = {
     "sharpness": "theory",
     "simulate": "simulation",
     "stationary_law": "theory",
+    "sweep": "simulation",
     "two_layer_sharpness": "theory",
     "slow_flow": "theory",
     "verify": "symmetry",
@@ -129,7 +131,9 @@ if TYPE_CHECKING:
     from symtheory.simulation import SGD as SGD
     from symtheory.simulation import GradientFlow as GradientFlow
     from symtheory.simulation import Run as Run
+    from symtheory.simulation import connect as connect
     from symtheory.simulation import simulate as simulate
+    from symtheory.simulation import sweep as sweep
     from symtheory.symmetry import Affine as Affine
     from symtheory.symmetry import ConservationLaws as ConservationLaws
     from symtheory.symmetry import Discovery as Discovery

@@ -48,6 +48,7 @@ def finish(process, timeout=150):
     return process.returncode, out, errors
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(tmp_path):
     options = ["--steps", 600, "--replicas", 200, "--record-every", 10, "--json"]
     together = pair([*options, "--out", tmp_path / "two.npz"])
