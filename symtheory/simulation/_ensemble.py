@@ -273,15 +273,21 @@ class Ensemble:
         """Return the averages over time of each cell."""
         if not self.program.averaging:
             return [{} for _ in self.cells]
-        merged = {}
-        for b, state in self.position.states.items():
-            moments = jax.tree.map(lambda x: np.asarray(x, float), state[2])
-            merged[b] = merge(self.position.folded[b], moments)
+        merged = {b: self.moments(b) for b in self.mine}
         counts, means, squares = self._join(merged)
         return [
             {n: Average(int(counts[c, 0]), means[n][c], squares[n][c]) for n in means}
             for c in range(len(self.cells))
         ]
+
+    def averages_begun(self) -> bool:
+        """Tell whether some measurement has entered the averages."""
+        return self.program.averaging and self.position.done > self.schedule.since
+
+    def moments(self, block: int) -> Any:
+        """Return (counts, means, squares) of a block of this process, replicas last."""
+        recent = jax.tree.map(lambda x: np.asarray(x, float), self.position.states[block][2])
+        return merge(self.position.folded[block], recent)
 
     def _join(self, blocks: dict[int, Any]) -> Any:
         """Return trees by local block, replicas last, as one of (cells, replicas, ...)."""

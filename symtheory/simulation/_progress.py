@@ -53,12 +53,20 @@ def _clock(seconds: float) -> str:
 
 
 def _estimate(ensemble: Any) -> str:
-    """Return the mean over local replicas of the first entry of the first observable, in words."""
-    count = ensemble.schedule.records(ensemble.position.done)
+    """Return the mean of the first entry of the first observable, with its standard error.
+
+    Over time where averages are taken, and otherwise at the last record; over the replicas of the
+    first setting that this process has.
+    """
     for name, records in ensemble.records.items():
         blocks = [i for i, b in enumerate(ensemble.mine) if b < ensemble.per]
-        values = records[blocks, :, count - 1].reshape(-1, *records.shape[3:])
-        values = values[: ensemble.replicas].reshape(len(values[: ensemble.replicas]), -1)[:, 0]
+        if ensemble.averages_begun():
+            means = [ensemble.moments(ensemble.mine[i])[1][name] for i in blocks]
+            values = np.concatenate([np.moveaxis(mean, -1, 0) for mean in means])
+        else:
+            count = ensemble.schedule.records(ensemble.position.done)
+            values = records[blocks, :, count - 1].reshape(-1, *records.shape[3:])
+        values = values.reshape(len(values), -1)[: ensemble.replicas, 0]
         if len(values) > 1 and np.issubdtype(values.dtype, np.floating):
             error = values.std(ddof=1) / np.sqrt(len(values))
             return f"{name} = {values.mean():.4g} +- {error:.1g}"
