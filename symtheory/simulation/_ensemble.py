@@ -93,10 +93,11 @@ class Ensemble:
         self.owner = np.array([device.process_index for device in owners])
         self.mine = [b for b, device in enumerate(owners) if device.process_index == me]
         self.workers = workers or max(os.cpu_count() or 1, len(devices))
-        self.keys = {
-            b: jax.device_put(_replica_keys(key, self._rows(b)), owners[b]) for b in self.mine
-        }
         self.device = {b: owners[b] for b in self.mine}
+        self.keys = {}
+        for b in self.mine:  # computed there: putting keys there afterwards takes longer
+            with jax.default_device(owners[b]):
+                self.keys[b] = _replica_keys(key, self._rows(b))
         count = schedule.records(schedule.steps)
         self.records = {
             name: np.zeros((len(self.mine), self.width, count, *x.shape), x.dtype)
@@ -126,16 +127,23 @@ class Ensemble:
         self,
         report: Callable[[Ensemble], None] | None = None,
         checkpoint: Checkpoint | None = None,
+        rest: Callable[[], None] | None = None,
     ) -> None:
-        """Advance all cells to the end, or to where they fail; go on from a checkpoint."""
+        """Advance all cells to the end, or to where they fail; go on from a checkpoint.
+
+        `rest` is called if after the first chunk some parameter is where it began.
+        """
         if checkpoint is not None:
             checkpoint.prepare()
             self._restore(checkpoint.load())
         with concurrent.futures.ThreadPoolExecutor(self.workers) as self.pool:
-            self._advance(report, checkpoint)
+            self._advance(report, checkpoint, rest)
 
     def _advance(
-        self, report: Callable[[Ensemble], None] | None, checkpoint: Checkpoint | None
+        self,
+        report: Callable[[Ensemble], None] | None,
+        checkpoint: Checkpoint | None,
+        rest: Callable[[], None] | None,
     ) -> None:
         steps, keep = self.schedule.steps, self.schedule.keep
         length, pause, saved = 1024, _PAUSE, time.perf_counter()
@@ -151,6 +159,8 @@ class Ensemble:
                 due = began - saved > pause
                 seconds, due = self._chunk(first, last, due)
                 unsaved = True
+                if first == 0 and rest is not None and self._at_rest():
+                    rest()
                 if checkpoint is not None and (due or self._ended()):
                     pause = max(_PAUSE, _WRITING * self._save(checkpoint))
                     unsaved, saved = False, time.perf_counter()
@@ -164,6 +174,14 @@ class Ensemble:
             if checkpoint is not None and unsaved and jax.process_count() == 1:
                 self._save(checkpoint)
             raise
+
+    def _at_rest(self) -> bool:
+        """Tell whether a parameter of the first block is where it began, in every replica."""
+        block = self.mine[0]
+        start = self._block(self.cells[block // self.per].initial, block)
+        now = self.position.states[block][0]
+        same = jax.tree.map(lambda x, y: np.array_equal(x, np.asarray(y)), start, now)
+        return any(jax.tree.leaves(same))
 
     def _ended(self) -> bool:
         alive = len(self.position.failed) < len(self.cells)

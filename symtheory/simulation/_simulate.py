@@ -111,12 +111,13 @@ def simulate(
         dynamics, steps, replicas, key, observe, record_every, average_from, average_every
     )
     initial, dtype = starting(model, params, replicas)
-    if dtype == np.float32:
-        require_resolved(model, dynamics, initial, steps, asked.key)
     program = asked.program(model, dynamics, dtype)
     cell = cell_of(program, dynamics, initial)
     began = time.perf_counter()
-    ensemble = asked.run(program, [cell], devices, memory, checkpoint, progress)
+    rest = None
+    if dtype == np.float32:
+        rest = lambda: require_resolved(model, dynamics, initial, steps, asked.key)
+    ensemble = asked.run(program, [cell], devices, memory, checkpoint, progress, rest)
     divergence = _divergence(ensemble, dynamics) if ensemble.position.failed else None
     done = ensemble.done()
     count = ensemble.schedule.records(done)
@@ -202,6 +203,7 @@ class Asked:
         memory: float | None,
         checkpoint: str | os.PathLike[str] | None,
         progress: Callable[[int, int], None] | bool | None,
+        rest: Callable[[], None] | None,
     ) -> Ensemble:
         """Return the ensemble at its end."""
         chosen = placement(devices)
@@ -223,7 +225,7 @@ class Asked:
         ensemble = Ensemble(
             plan.program, cells, self.replicas, self.key, self.schedule, chosen, plan.workers
         )
-        ensemble.advance(reporter(progress), saved)
+        ensemble.advance(reporter(progress), saved, rest)
         return ensemble
 
 

@@ -105,7 +105,9 @@ def sweep(
     alike = len({str(jax.tree.map(np.shape, g.cells[0].initial)) for g in groups}) == 1
     for number, group in enumerate(groups):
         folder = None if checkpoint is None else pathlib.Path(checkpoint) / f"size-{number}"
-        ensemble = asked.run(group.program, group.cells, devices, memory, folder, progress)
+        ensemble = asked.run(
+            group.program, group.cells, devices, memory, folder, progress, group.rest
+        )
         for index, failed, variables in _variables(group, ensemble, alike):
             if failed is not None:
                 diverged[index], diverged_step[index] = True, failed
@@ -126,6 +128,7 @@ class _Group:
     model: Model
     cells: list[Cell]
     indices: list[tuple[int, ...]]
+    rest: Callable[[], None] | None
 
 
 def _groups(
@@ -147,8 +150,6 @@ def _groups(
         initial, dtype = starting(bound, start, asked.replicas)
         label = (here.static(), tuple(sorted(bound.sizes.items())), dtype)
         if label not in groups:
-            if dtype == np.float32:
-                require_resolved(bound, here, initial, asked.schedule.steps, asked.key)
             swept = None
             template = bound
             if arrays:
@@ -156,7 +157,11 @@ def _groups(
                 template = model.bind(**open_sizes) if open_sizes else model
                 swept = Swept(tuple((n, np.shape(bound.values[n])) for n in arrays))
             program = asked.program(template, here, dtype, swept)
-            groups[label] = _Group(program, template, [], [])
+            rest = None
+            if dtype == np.float32:
+                given = (bound, here, initial, asked.schedule.steps, asked.key)
+                rest = lambda given=given: require_resolved(*given)
+            groups[label] = _Group(program, template, [], [], rest)
         group = groups[label]
         swept = group.program.swept
         values = swept.arrays(group.model, bound.values, dtype) if swept else {}
