@@ -161,7 +161,7 @@ def diffrax_euler():
 
 def numbers_only(as_simulated):
     """The same random numbers in blocks of the same size, and no dynamics."""
-    width, chunk = 128, 64
+    width, chunk = min(128, REPLICAS), 64
 
     def draw(key, number):
         return MODEL.sample(jax.random.fold_in(key, number), (chunk,), jnp.float32)
@@ -232,6 +232,62 @@ def test_ensemble_beside_numpy_numba_and_diffrax():
     assert cost["NumPy, matmul"] / best >= 4
     assert cost["NumPy, replicas last"] / best >= 2
     assert cost["numba, parallel"] / best >= 2
+
+
+SIZES = (64, 1024, 16_384)
+LENGTHS = (1_000, 10_000, 100_000)
+
+
+def cpu_time(function, steps, replicas, repeat):
+    """Median CPU time of all cores together, in ns per replica and step."""
+    times = []
+    for _ in range(repeat):
+        used = time.process_time()
+        function(steps)
+        times.append((time.process_time() - used) * 1e9 / steps / replicas)
+    return statistics.median(times)
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("replicas", SIZES)
+def test_share_of_the_random_numbers(monkeypatch, replicas):
+    """CPU time, so that other work on the machine matters less; few replicas fill half a block."""
+    monkeypatch.setattr(f"{__name__}.REPLICAS", replicas)
+    steps = 64 * max(4, 200_000 // replicas)
+    with jax.enable_x64(False):
+        runs = {
+            "symtheory": (ours, steps),
+            "its random numbers": (numbers_only(as_simulated=True), steps),
+            "jax.random's": (numbers_only(as_simulated=False), steps // 2),
+            "NumPy, replicas last": (numpy_replicas_last, max(64, steps // 8)),
+            "NumPy, matmul": (numpy_matmul, max(64, steps // 16)),
+            "numba, parallel": (numba_loops(), steps // 2),
+            "diffrax, Euler": (diffrax_euler(), max(32, steps // 64)),
+        }
+        for function, _ in runs.values():
+            function(64)  # compile
+        cost = {name: cpu_time(*run, replicas, 5) for name, run in runs.items()}
+    print(f"\n{replicas} replicas, CPU ns per replica and step, load {os.getloadavg()[0]:.1f}")
+    for name, value in cost.items():
+        print(f"{name:22s} {value:9.1f}  {value / cost['symtheory']:6.2f} x")
+    share = cost["its random numbers"] / cost["symtheory"]
+    print(f"share of random numbers: {share:.0%}")
+    if replicas == 1024:
+        assert share >= 0.6
+    assert cost["NumPy, matmul"] > cost["symtheory"]
+    assert cost["diffrax, Euler"] > cost["symtheory"]
+
+
+@pytest.mark.benchmark
+def test_cost_does_not_depend_on_the_length():
+    with jax.enable_x64(False):
+        ours(64)
+        cost = {steps: cpu_time(ours, steps, REPLICAS, 5) for steps in LENGTHS}
+    text = ", ".join(f"{steps}: {value:.1f}" for steps, value in cost.items())
+    print(f"\nCPU ns per replica and step, load {os.getloadavg()[0]:.1f}: {text}")
+    if os.getloadavg()[0] > 0.5 * (os.cpu_count() or 1):
+        pytest.skip("other work is running: the times above say little")
+    assert max(cost.values()) < 1.2 * min(cost.values())
 
 
 @pytest.mark.benchmark
