@@ -26,7 +26,7 @@ from symtheory.commands._options import (
     Values,
     WeightDecay,
 )
-from symtheory.commands._outputs import finish
+from symtheory.commands._outputs import finish, note
 from symtheory.errors import InputError
 
 
@@ -122,10 +122,15 @@ def command(
         summary = {"model": source.name, "file": str(out), "seconds": result.seconds}
         finish(as_json, "simulate", summary, [result.describe(), f"[bold]File[/]      {out}"])
 
-    if hosts is None:
-        work()
-    else:
+    if hosts is not None:
         hosted(hosts, process, host_timeout, work)
+        return
+    try:
+        work()
+    except KeyboardInterrupt:
+        saved = f"; the same command goes on from {str(checkpoint)!r}" if checkpoint else ""
+        note(f"interrupted{saved}")
+        raise
 
 
 def _write(result: Any, path: pathlib.Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
@@ -17,15 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from symtheory.model import Model
-from symtheory.simulation._lanes import KERNEL_ENTRIES, largest_small_product, over_replicas
+from symtheory.simulation._lanes import over_replicas
 from symtheory.simulation._observe import Observer
 from symtheory.simulation._swept import Swept
+from symtheory.simulation._width import WIDEST_ON_ACCELERATOR, block_width
 
 CAPACITY = 256
 """Records that one call of the compiled program can hold, unless memory is short."""
-
-_WIDEST = 128
-WIDEST_ON_ACCELERATOR = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +87,7 @@ def engine(program: Program) -> Engine:
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), noise)
     one = one if chunk else noise
     settings = {name: jax.ShapeDtypeStruct((), dtype) for name in dynamics.settings()}
-    width = _width(kernel, params, memory, one, settings, program.share)
+    width = block_width(kernel, params, memory, one, settings, program.share)
 
     def draw_one(key: Any, shared: Any) -> Any:
         number, arrays = shared
@@ -216,24 +213,6 @@ def welford(moments: Any, found: dict[str, Any]) -> Any:
 
 def _as_array(function: Any) -> Any:
     return lambda *args: jnp.asarray(function(*args))
-
-
-def _width(kernel: Any, params: Any, memory: Any, noise: Any, settings: Any, share: int) -> int:
-    """Return how many replicas share a block: a power of two.
-
-    On a CPU as many as keep every multiplied-out product within one fast kernel and the state in
-    cache, or 1 if the products are large; an accelerator wants many.
-    """
-    if jax.default_backend() != "cpu":
-        return 2 ** math.ceil(math.log2(max(1, min(share, WIDEST_ON_ACCELERATOR))))
-    product = largest_small_product(kernel.update, (params, memory, noise, settings))
-    if not product:
-        return 1
-    entries = sum(int(leaf.size) for leaf in jax.tree.leaves((params, noise)))
-    width = _WIDEST
-    while width > 1 and width * max(product, entries // 8) >= KERNEL_ENTRIES:
-        width //= 2
-    return width
 
 
 def to_lanes(tree: Any) -> Any:

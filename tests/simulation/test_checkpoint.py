@@ -237,3 +237,34 @@ def test_killed_at_random_moments(tmp_path):
     assert np.array_equal(found["u"], whole.params["u"])
     assert np.array_equal(found["v"], whole.observables["product"])
     assert np.array_equal(found["m"], whole.averages["product"].mean)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send")
+def test_the_command_line_saves_when_interrupted(tmp_path):
+    def command(name, steps, *more):
+        out = tmp_path / name
+        options = ["--steps", steps, "--replicas", 300, "--record-every", 2000, "--out", out]
+        return subprocess.Popen(
+            [sys.executable, "-m", "symtheory", "simulate", "scalar-factor",
+             *map(str, [*options, *more])],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    state = tmp_path / "state"
+    process = command("a.npz", 400_000, "--checkpoint", state)
+    deadline = time.monotonic() + 120
+    while not (state / "state.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors == f"symtheory: interrupted; the same command goes on from {str(state)!r}\n"
+    for finished in (
+        command("a.npz", 400_000, "--checkpoint", state),
+        command("b.npz", 400_000),
+    ):
+        _, errors = finished.communicate(timeout=300)
+        assert finished.returncode == 0, errors
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        assert all(np.array_equal(a[name], b[name]) for name in b)
