@@ -14,15 +14,16 @@ from figures._spec import Dataset, Numbers, Spec
 TITLE = "Duplicate neurons: stuck without syre, apart with it"
 CAPTION = (
     "Training loss of two-layer ReLU nets whose 12 hidden neurons start as 6 copies of 2, on a "
-    "teacher of 4 neurons with label noise (its variance, 0.09, is the floor). (a) Means over "
-    "seeds with 95 % intervals; black: the net of the 2 neurons alone, to which the nets with "
-    "copies are equivalent (R3); grey dashes: the same width started without copies, plain decay "
-    "at the same gamma = 0.001. (b) Updates until the loss is 10 % below the symmetric plateau, "
+    "teacher of 4 neurons with label noise (its variance, 0.09, is the floor). (a) Geometric "
+    "means over seeds with 95 % intervals; black: the net of the 2 neurons alone, to which the "
+    "nets with copies are equivalent (R3); grey dashes: the same width started without copies, "
+    "plain decay at the same gamma = 0.001. (b) Updates until the loss is 10 % "
+    "below the symmetric plateau, "
     "against the spread of the bias relative to 1/sqrt(fan-in); .01 is the default; dots are "
-    "seeds, the line their mean. There is no forecast of it: at small gaps copies of a ReLU "
-    "neuron differ only when a sample falls between their kinks. SGD, batches of 64, learning "
-    "rate 0.05. Beyond the paper: the decays and W-fix at the same gamma, the reduced net, and "
-    "the escape time."
+    "seeds (triangles: not within the run), the line their median. There is no forecast of it: at "
+    "small gaps copies of a ReLU neuron differ only when a sample falls between their kinks. SGD, "
+    "batches of 64, learning rate 0.05. Beyond the paper: the decays and W-fix at the same gamma, "
+    "the reduced net, and the escape time."
 )
 STATEMENTS = ("P2.3", "P2.10")
 
@@ -114,37 +115,41 @@ def draw(dataset: Dataset) -> Any:
     steps = dataset["steps"]
 
     def line(losses: np.ndarray, look: _style.Look, **more: Any) -> None:
-        mean, half = _spread.interval(losses, axis=0)
-        left.plot(steps, mean, **look.plot(**more))
-        left.fill_between(steps, mean - half, mean + half, **look.band())
+        mean, half = _spread.interval(np.log(losses), axis=0)
+        left.plot(steps, np.exp(mean), **look.plot(**more))
+        if not more:
+            left.fill_between(steps, np.exp(mean - half), np.exp(mean + half), **look.band())
 
     for method, losses in zip(_methods.METHODS, dataset["loss"], strict=True):
         line(losses, _style.METHODS[method])
-    mean, _ = _spread.interval(dataset["reduced"][1], axis=0)
-    every = max(len(steps) // 12, 1)
-    left.plot(steps, mean, **_style.THEORY.plot(
-        label="2 neurons alone (R3)", linestyle="", marker="o", markersize=3.5,
-        markerfacecolor="none", markevery=every,
-    ))  # fmt: skip
-    mean, _ = _spread.interval(dataset["generic"][1], axis=0)
-    left.plot(steps, mean, **_style.CONTROL.plot(label="no copies at the start"))
+    line(
+        dataset["reduced"][1], _style.THEORY, label="2 alone (R3)", linestyle="",
+        marker="o", markersize=3.5, markerfacecolor="none", markevery=max(len(steps) // 12, 1),
+    )  # fmt: skip
+    line(dataset["generic"][1], _style.CONTROL, label="no copies at first")
     left.axhline(NOISE**2, color="black", linewidth=0.5)
-    left.set(yscale="log", xlabel="updates", ylabel="training loss", title="from copies")
-    left.set_yticks([0.1, 0.2, 0.5, 1.0], labels=["0.1", "0.2", "0.5", "1"])
+    left.set(yscale="log", xlabel="updates", ylabel="training loss", ylim=(0.08, 12))
+    left.set_title("from copies")
+    left.set_yticks([0.1, 0.2, 0.5, 1, 2], labels=["0.1", "0.2", "0.5", "1", "2"])
     left.minorticks_off()
-    left.legend(loc="upper right", fontsize=6.5, ncols=1, handlelength=2.4, labelspacing=0.25)
+    left.legend(
+        loc="upper right", ncols=2, handlelength=1.8, labelspacing=0.3, columnspacing=1,
+        handletextpad=0.5,
+    )  # fmt: skip
     escapes, syre = _escapes(dataset), _style.METHODS["syre"]
-    for scale, times in zip(dataset["scales"], escapes, strict=True):
-        right.plot(
-            np.full(times.shape, scale), times, "o", color=syre.color, markersize=2.5, alpha=0.5
-        )
-    mean, half = _spread.interval(escapes, axis=1)
-    right.errorbar(dataset["scales"], mean, half, **syre.points(fmt="-o", label="syre: mean, 95 %"))
+    late = np.isnan(escapes)
+    for scale, times, never in zip(dataset["scales"], escapes, late, strict=True):
+        dots: Any = {"color": syre.color, "alpha": 0.5, "linestyle": ""}
+        right.plot(np.full(times.shape, scale), times, marker="o", markersize=2.5, **dots)
+        top = np.full(never.sum(), steps[-1])
+        right.plot(np.full(top.shape, scale), top, marker="^", markersize=5, **dots)
+    middle = np.median(np.where(late, steps[-1], escapes), axis=1)
+    right.plot(dataset["scales"], middle, **syre.plot(marker="o", label="syre: median"))
     right.set(
         xscale="log", xlabel=r"$\sigma_0\,\sqrt{\mathrm{fan\ in}}$", ylabel="updates to escape",
         title="escape time", ylim=(0, None),
     )  # fmt: skip
-    right.legend(loc="upper right")
+    right.legend(loc="best")
     _style.letters((left, right))
     return figure
 
