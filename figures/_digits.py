@@ -25,12 +25,12 @@ def digits() -> Digits:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32)
+    images = np.asarray(images, dtype=np.float32) / 16
+    labels = np.asarray(labels, dtype=np.int32)
     place = np.zeros(len(labels), dtype=int)
     for digit in range(CLASSES):
         place[labels == digit] = np.arange(np.sum(labels == digit))
     test = place % 4 == 3
-    labels = labels.astype(np.int32)
     return Digits(images[~test], labels[~test], images[test], labels[test])
 
 

@@ -22,15 +22,15 @@ def test_data(dataset):
 
 def test_numbers(dataset):
     numbers = e3_compatibility.numbers(dataset)
-    assert [str(v.status) for v in numbers.theory] == ["supported"]
-    assert len(numbers.rows) == 8 and len(numbers.claims) == 3
+    assert numbers.theory == ()  # no theorem says how large a bias is small
+    assert len(numbers.rows) == 8 and len(numbers.claims) == 4
 
 
 def test_a_loss_of_accuracy_is_refuted(dataset):
     worse = dataset["accuracy"].copy()
     worse[4] -= 0.1
     numbers = e3_compatibility.numbers({**dataset, "accuracy": worse})
-    assert str(numbers.theory[0].status) == "refuted"
+    assert str(numbers.claims[0].status) == "refuted"
 
 
 def test_picture(dataset):
