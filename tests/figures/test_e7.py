@@ -50,7 +50,7 @@ def test_shrink_and_perturb_is_plain_decay_until_the_second_task(dataset):
 def test_numbers(dataset):
     numbers = e7.numbers(dataset)
     assert numbers.status.holds
-    assert len(numbers.claims) == 7 * len(dataset["gammas"])
+    assert len(numbers.claims) == 1 + 6 * len(dataset["gammas"])
     assert len(numbers.rows) == dataset["accuracy"][..., 0, :].size
 
 

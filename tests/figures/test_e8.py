@@ -57,7 +57,7 @@ def test_resting_stays_where_it_starts(dataset):
 def test_numbers(dataset):
     numbers = e8.numbers(dataset)
     assert numbers.status.holds
-    assert len(numbers.claims) == 5 * len(dataset["gammas"])
+    assert len(numbers.claims) == 1 + 4 * len(dataset["gammas"])
     assert len(numbers.rows) == 3 * 5 * len(dataset["gammas"])
 
 
