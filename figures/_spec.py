@@ -113,7 +113,10 @@ def said(verdict: st.Verdict) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, (str, bool)):
+        return str(value)
     try:
-        return f"{float(value):.4g}"
+        numbers = [f"{x:.4g}" for x in np.ravel(np.asarray(value, dtype=float))]
     except (TypeError, ValueError):
         return str(value)
+    return numbers[0] if np.ndim(value) == 0 else f"[{', '.join(numbers)}]"

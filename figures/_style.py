@@ -73,8 +73,12 @@ _SETTINGS: Any = {
 @contextlib.contextmanager
 def applied() -> Iterator[None]:
     """Draw and save in this look; the caller's own settings come back afterwards."""
+    import logging
+
     import matplotlib
 
+    # What embeds the fonts doubts the dates of the fonts that come with matplotlib.
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
     with matplotlib.rc_context(_SETTINGS):
         yield
 
