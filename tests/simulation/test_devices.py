@@ -59,6 +59,7 @@ np.save(sys.argv[2], t.numbers(runs[0]))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_numbers_of_one(tmp_path):
     """301 replicas are three blocks of 128, the last one filled up."""
     flag = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
