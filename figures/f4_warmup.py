@@ -22,9 +22,10 @@ CAPTION = (
     "runs): many diverge, the others are thrown over to a flat minimum. With warmup it is "
     "flattened first, as fast as theory says (black, from the median charge), and then bears the "
     "large rate, 0.03 (at 0.035 about one run in a hundred diverges even so); from Xavier's "
-    "initialization it is flat early on. Both end at the noise equilibrium. Gradient descent at the small rate (dashes) is the control: it keeps the "
-    "sharpness of its start. Dotted: 2/eta before and after the switch. (b) |u|^2 - |w|^2 of SGD "
-    "from a minimum against its start: theory for eta -> 0 and two learning rates."
+    "initialization it is flat early on. Both end at the noise equilibrium. Gradient descent at "
+    "the small rate (dashes) is the control: it keeps the sharpness of its start. Dotted: 2/eta "
+    "before and after the switch. (b) |u|^2 - |w|^2 of SGD from a minimum against its start: "
+    "theory for eta -> 0 and two learning rates."
 )
 STATEMENTS = ("P1.12", "P1.13")
 
