@@ -62,7 +62,7 @@ def _verdicts(heading: str, verdicts: Iterable[st.Verdict]) -> str:
 def _table(rows: tuple[Mapping[str, Any], ...]) -> str:
     if not rows:
         return ""
-    names = list(rows[0])
+    names = list(dict.fromkeys(name for row in rows for name in row))
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in names)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(row.get(name, '')))}</td>" for name in names)

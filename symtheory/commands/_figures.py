@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -70,7 +70,6 @@ def command(
 def _show(one: Any, said: Callable[[Any], str], left: int) -> None:
     """Print the table of a figure as it is there."""
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
     how = "from the cache" if one.cached else f"{one.seconds:.1f} s"
@@ -78,13 +77,18 @@ def _show(one: Any, said: Callable[[Any], str], left: int) -> None:
     for verdict in (*one.numbers.theory, *one.numbers.claims):
         mark = f"[{MARKS[str(verdict.status)]}]{verdict.status:<13}[/]"
         console.print(f"  {mark} {plain(said(verdict))}")
-    if one.numbers.rows:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
-        names = list(one.numbers.rows[0])
-        for name in names:
-            table.add_column(plain(name), justify="left")
-        for row in one.numbers.rows:
-            table.add_row(*(plain(str(row.get(name, ""))) for name in names))
-        console.print(table)
+    for line in _table(one.numbers.rows):
+        console.print(f"  {plain(line)}")
     if left and console.is_terminal:
         console.print(f"[dim]{left} left[/]", end="\r")
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return rows of named values as lines, never shortened: numbers cut off would mislead."""
+    if not rows:
+        return []
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    pairs = [zip(line, widths, strict=True) for line in cells]
+    return ["  ".join(text.ljust(width) for text, width in line).rstrip() for line in pairs]
