@@ -7,7 +7,6 @@ pictures of that folder over into the gallery.
 from __future__ import annotations
 
 import pathlib
-import shutil
 import sys
 
 from figures._registry import entries
@@ -54,10 +53,14 @@ def text() -> str:
 
 
 def take_over(folder: pathlib.Path) -> None:
-    """Copy the pictures of an output folder into the gallery."""
+    """Take the pictures of an output folder over into the gallery, smaller."""
+    from PIL import Image  # comes with matplotlib
+
     GALLERY.mkdir(exist_ok=True)
     for entry in entries():
-        shutil.copyfile(folder / f"{entry.id}.png", GALLERY / f"{entry.id}.png")
+        with Image.open(folder / f"{entry.id}.png") as picture:
+            few = picture.convert("RGB").quantize(96)
+            few.save(GALLERY / f"{entry.id}.png", optimize=True)
 
 
 if __name__ == "__main__":

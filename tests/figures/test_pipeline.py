@@ -13,6 +13,7 @@ import pytest
 import symtheory as st
 from figures import Numbers, Spec, find, make, said, write_page
 from figures._maker import dataset, make_one
+from figures._readme import GALLERY, README, text
 from figures._registry import Entry, entries
 from figures._stamp import stamp
 from figures._store import digest, load, save
@@ -221,3 +222,8 @@ def test_every_figure_says_what_it_is(entry):
     assert pathlib.Path(module.__file__) == entry.path
     known = {statement.id for statement in __import__("proofs_check").statements()}
     assert set(module.STATEMENTS) <= known
+
+
+def test_the_gallery_is_that_of_the_files():
+    assert README.read_text() == text(), "run python -m figures._readme"
+    assert {path.stem for path in GALLERY.iterdir()} == {entry.id for entry in entries()}
