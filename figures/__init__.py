@@ -12,8 +12,8 @@ and says what it is in `TITLE`, `CAPTION` and `STATEMENTS`. Draw one with `pytho
 all with `symtheory figures`.
 """
 
-from figures._maker import Made as Made
-from figures._maker import conclusion as conclusion
+from figures._made import Made as Made
+from figures._made import conclusion as conclusion
 from figures._maker import make as make
 from figures._page import write_page as write_page
 from figures._registry import Entry as Entry

@@ -8,74 +8,53 @@ import pathlib
 import shutil
 import subprocess
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-import symtheory as st
 from figures import _store, _style
+from figures._made import Made
 from figures._registry import Entry
 from figures._spec import Dataset, Numbers, Spec
 from figures._stamp import stamp, versions
 from proofs_check import side_by_side
 
-
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """A figure that is there.
-
-    Attributes:
-        id: Which figure.
-        title: What it shows.
-        caption: What to see in it.
-        files: The pictures, PDF and PNG.
-        numbers: The table beside it.
-        seconds: Time that computing the data took, in the run that finished them.
-        cached: Whether the data were there already.
-        warnings: What was out of the ordinary.
-    """
-
-    id: str
-    title: str
-    caption: str
-    files: tuple[pathlib.Path, ...]
-    numbers: Numbers
-    seconds: float
-    cached: bool
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figure with the keys that other programs read."""
-        return {
-            "id": self.id,
-            "title": self.title,
-            "status": str(self.numbers.status),
-            "files": [str(path) for path in self.files],
-            "seconds": round(self.seconds, 1),
-            "cached": self.cached,
-            **self.numbers.to_json(),
-        }
+# What is kept with the arrays about them.
+_ABOUT = ("seconds that it took", "commit of the code")
 
 
 def silent(text: str) -> None:
     """Report nothing."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Computed:
+    """Data of a figure: the arrays, the seconds and the code that computed them."""
+
+    data: Dataset
+    seconds: float
+    commit: str
+    cached: bool
+
+
 def dataset(
     entry: Entry, spec: Spec, cache: pathlib.Path, progress: Callable[[str], None] = silent
-) -> tuple[Dataset, float, bool]:
-    """Return the data of a figure, the seconds they took, and whether they were there already.
+) -> Computed:
+    """Return the data of a figure, computed or from the cache.
 
     Parts that are finished are kept while the rest is computed, so that an interrupted run loses
     no more than one part.
     """
-    name = f"{entry.id}-{stamp(entry, spec)}"
-    path, parts = cache / f"{name}.npz", cache / name
+    now = stamp(entry, spec)
+    path, parts = cache / f"{entry.id}-{now}.npz", cache / f"{entry.id}-{now}"
     known = _store.load(path)
     if known is not None:
-        return known, float(known["seconds_total"]), True
+        data = {name: value for name, value in known.items() if name not in _ABOUT}
+        seconds, code = (known[name].item() for name in _ABOUT)
+        return Computed(data, seconds, code, True)
 
     def keep(part: str, run: Callable[[], Dataset]) -> Dataset:
         safe = "".join(c if c.isalnum() else f"_{ord(c):x}_" for c in part)
@@ -84,30 +63,53 @@ def dataset(
         return result
 
     progress(f"{entry.id} ...")
-    start = time.perf_counter()
-    data = dict(entry.module.data(dataclasses.replace(spec, keep=keep)))
-    data["seconds_total"] = np.asarray(time.perf_counter() - start)
-    _store.save(data, path)
-    shutil.rmtree(parts, ignore_errors=True)
-    return data, float(data["seconds_total"]), False
+    start, code = time.perf_counter(), commit() or ""
+    with entry.needing_packages():
+        found = entry.module.data(dataclasses.replace(spec, keep=keep))
+    data = {name: np.asarray(value) for name, value in found.items()}
+    seconds = time.perf_counter() - start
+    if stamp(entry, spec) == now:
+        about = dict(zip(_ABOUT, (np.asarray(seconds), np.asarray(code)), strict=True))
+        _store.save({**data, **about}, path)
+        shutil.rmtree(parts, ignore_errors=True)
+    else:
+        warnings.warn(f"the code changed while {entry.id} was made; not kept", stacklevel=2)
+    return Computed(data, seconds, code, False)
 
 
 def make_one(
     entry: Entry, spec: Spec, out: pathlib.Path, progress: Callable[[str], None] = silent
 ) -> Made:
-    """Make one figure: PDF, PNG and manifest in `out`, the data in its cache."""
+    """Make one figure: PDF, PNG and manifest in `out`, the data in its cache.
+
+    What goes wrong with one figure is said in `problem`, with a traceback in a file beside the
+    others, and does not stop the rest.
+    """
     import jax
 
     jax.config.update("jax_enable_x64", True)
     module = entry.module
+    trouble = out / f"{entry.id}.error.txt"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        data, seconds, cached = dataset(entry, spec, out / "cache", progress)
-    numbers = module.numbers(data)
-    files = _drawn(module, data, out, entry.id)
-    _store.write_json(_manifest(entry, spec, data, numbers, seconds), out / f"{entry.id}.json")
-    said = tuple(str(item.message) for item in caught)
-    return Made(entry.id, module.TITLE, module.CAPTION, files, numbers, seconds, cached, said)
+        try:
+            made = dataset(entry, spec, out / "cache", progress)
+            numbers = module.numbers(made.data)
+            files = _drawn(module, made.data, out, entry.id)
+        except Exception as error:
+            with _store.whole(trouble) as file:
+                file.write(traceback.format_exc().encode())
+            problem = f"{type(error).__name__}: {error} (more in {trouble})"
+            return Made(
+                entry.id, module.TITLE, module.CAPTION, (), Numbers(), 0.0, False, spec,
+                problem=problem,
+            )  # fmt: skip
+    trouble.unlink(missing_ok=True)
+    _store.write_json(_manifest(entry, spec, made, numbers), out / f"{entry.id}.json")
+    return Made(
+        entry.id, module.TITLE, module.CAPTION, files, numbers, made.seconds, made.cached, spec,
+        tuple(str(item.message) for item in caught),
+    )  # fmt: skip
 
 
 def _drawn(module: Any, data: Dataset, out: pathlib.Path, name: str) -> tuple[pathlib.Path, ...]:
@@ -122,9 +124,7 @@ def _drawn(module: Any, data: Dataset, out: pathlib.Path, name: str) -> tuple[pa
     return files
 
 
-def _manifest(
-    entry: Entry, spec: Spec, data: Dataset, numbers: Numbers, seconds: float
-) -> dict[str, Any]:
+def _manifest(entry: Entry, spec: Spec, made: Computed, numbers: Numbers) -> dict[str, Any]:
     module = entry.module
     return {
         "figure": entry.id,
@@ -133,10 +133,10 @@ def _manifest(
         "statements": list(module.STATEMENTS),
         "spec": {"seed": spec.seed, "fast": spec.fast},
         "stamp": stamp(entry, spec),
-        "data": _store.digest(data),
+        "data": _store.digest(made.data),
         "versions": versions(),
-        "commit": commit(),
-        "seconds": round(seconds, 1),
+        "commit": made.commit or None,
+        "seconds": round(made.seconds, 1),
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "status": str(numbers.status),
         **numbers.to_json(),
@@ -177,6 +177,7 @@ def make(
         progress: Called with a line of text as work goes on; a function of a module.
     """
     _store.prepare(out)
+    _store.prepare(out / "cache")
     alone = [entry for entry in chosen if getattr(entry.module, "ALONE", False)]
     together = [entry for entry in chosen if entry not in alone]
     if jobs == 1 or len(together) < 2:
@@ -187,9 +188,3 @@ def make(
         )
     for entry in alone:
         yield make_one(entry, spec, out, progress)
-
-
-def conclusion(made: list[Made]) -> st.Status:
-    """Return whether everything that must hold in these figures does."""
-    parts = [verdict for one in made for verdict in one.numbers.theory]
-    return st.conjunction("the figures agree with theory", parts).status

@@ -10,7 +10,7 @@ from typing import Any
 
 import symtheory as st
 from figures import _store
-from figures._maker import Made
+from figures._made import Made
 from figures._spec import said
 
 _HEAD = """<!doctype html>
@@ -38,13 +38,19 @@ def write_page(made: Iterable[Made], path: pathlib.Path) -> pathlib.Path:
 
 
 def _section(one: Made) -> str:
+    if one.problem:
+        return (
+            f'<figure id="{one.id}"><h2>{one.id}. {html.escape(one.title)}</h2>\n'
+            f"<p>Could not be made: {html.escape(one.problem)}</p></figure>\n"
+        )
     picture = next(file for file in one.files if file.suffix == ".png")
     data = base64.b64encode(picture.read_bytes()).decode()
     title = html.escape(one.title)
+    version = f"{'Fast' if one.spec.fast else 'Full'} version, seed {one.spec.seed}"
     return (
         f'<figure id="{one.id}"><h2>{one.id}. {title}</h2>\n'
         f'<img alt="{title}" src="data:image/png;base64,{data}">\n'
-        f"<figcaption>{html.escape(one.caption)}</figcaption>\n"
+        f"<figcaption>{html.escape(one.caption)} <i>{version}.</i></figcaption>\n"
         f"{_verdicts('Theory', one.numbers.theory)}"
         f"{_verdicts('What the paper says, as it comes out here', one.numbers.claims)}"
         f"{_table(one.numbers.rows)}</figure>\n"

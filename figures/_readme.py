@@ -6,10 +6,12 @@ pictures of that folder over into the gallery.
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 
 from figures._registry import entries
+from symtheory import InputError
 
 HERE = pathlib.Path(__file__).parent
 README = HERE / "README.md"
@@ -56,6 +58,13 @@ def take_over(folder: pathlib.Path) -> None:
     """Take the pictures of an output folder over into the gallery, smaller."""
     from PIL import Image  # comes with matplotlib
 
+    fast = [
+        entry.id
+        for entry in entries()
+        if json.loads((folder / f"{entry.id}.json").read_text())["spec"]["fast"]
+    ]
+    if fast:
+        raise InputError(f"{', '.join(fast)} in {folder} are the fast version; make the full one")
     GALLERY.mkdir(exist_ok=True)
     for entry in entries():
         with Image.open(folder / f"{entry.id}.png") as picture:

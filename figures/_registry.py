@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import importlib
 import pathlib
 import re
+from collections.abc import Iterator
 from types import ModuleType
 
 from symtheory import InputError
@@ -31,8 +33,14 @@ class Entry:
         Raises:
             InputError: It needs a package that is not installed.
         """
-        try:
+        with self.needing_packages():
             return importlib.import_module(f"figures.{self.path.stem}")
+
+    @contextlib.contextmanager
+    def needing_packages(self) -> Iterator[None]:
+        """Name a package that is missing, and the command that installs it."""
+        try:
+            yield
         except ModuleNotFoundError as error:
             missing = (error.name or "").split(".")[0]
             if missing in ("figures", "symtheory"):

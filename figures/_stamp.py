@@ -14,8 +14,10 @@ from figures._spec import Spec
 
 # Changing these alters the picture and its table, not the data.
 _DRAWING = {"draw", "numbers", "TITLE", "CAPTION", "STATEMENTS"}
-_DRAWING_FILES = {"_style", "_maker", "_page", "_readme", "_stamp", "_registry", "_store"}
-_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "optax", "equinox", "scikit-learn")
+_DRAWING_FILES = {"_style", "_maker", "_made", "_page", "_readme", "_stamp", "_registry", "_store"}
+_PACKAGES = (
+    "jax", "jaxlib", "numpy", "scipy", "sympy", "python-flint", "optax", "equinox", "scikit-learn",
+)  # fmt: skip
 
 
 def stamp(entry: Entry, spec: Spec) -> str:
@@ -40,7 +42,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-@functools.cache
 def _package() -> str:
     """Return a hash of the code that all figures share."""
     root = pathlib.Path(st.__file__).parent

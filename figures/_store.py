@@ -9,8 +9,6 @@ import os
 import pathlib
 import tempfile
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -49,23 +47,30 @@ def whole(path: pathlib.Path) -> Iterator[IO[bytes]]:
     os.replace(file.name, path)
 
 
+_NAMES = "names of all arrays"
+
+
 def save(dataset: Dataset, path: pathlib.Path) -> None:
-    """Write a dataset as a NumPy archive."""
+    """Write a dataset as a NumPy archive, with a list of what is in it."""
     arrays: Any = {name: np.asarray(value) for name, value in dataset.items()}
     with whole(path) as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **{_NAMES: np.array(sorted(arrays))}, **arrays)
 
 
 def load(path: pathlib.Path) -> Dataset | None:
     """Return a dataset; None if there is none, or if it is damaged, with a warning."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            found = {name: archive[name] for name in archive.files}
+        if sorted(found) == sorted([_NAMES, *found[_NAMES].tolist()]):
+            return {name: value for name, value in found.items() if name != _NAMES}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
-        warnings.warn(f"{path} is damaged and will be computed again", stacklevel=2)
-        return None
+    except Exception:
+        # Whatever a damaged archive makes the reader raise, the answer is the same.
+        pass
+    warnings.warn(f"{path} is damaged and will be computed again", stacklevel=2)
+    return None
 
 
 def kept(path: pathlib.Path, run: Callable[[], Dataset]) -> Dataset:

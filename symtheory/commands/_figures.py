@@ -22,9 +22,12 @@ def command(
         bool, typer.Option("--fast", help="Minutes instead of hours; wider intervals.")
     ] = False,
     out: Annotated[
-        pathlib.Path,
-        typer.Option(help="Folder of pictures, manifests and cache; a rerun goes on from there."),
-    ] = pathlib.Path("figures-out"),
+        pathlib.Path | None,
+        typer.Option(
+            help="Folder of pictures, manifests and cache, where a rerun goes on; figures-out, or "
+            "figures-fast with --fast, if omitted."
+        ),
+    ] = None,
     html: Annotated[
         bool, typer.Option("--html", help="Also one page, index.html, with everything in it.")
     ] = False,
@@ -42,6 +45,7 @@ def command(
     figures = beside("figures")
     chosen = figures.find(ids or [])
     spec = figures.Spec(seed=seed, fast=fast)
+    out = out or pathlib.Path("figures-fast" if fast else "figures-out")
     workers = jobs or min(os.cpu_count() or 1, len(chosen))
     made: dict[str, Any] = {}
     note(f"{len(chosen)} figures into {out}; finished work is kept there")
@@ -49,10 +53,15 @@ def command(
         made[one.id] = one
         for text in one.warnings:
             note(text)
-        if not as_json:
+        if one.problem:
+            note(f"figure {one.id} could not be made: {one.problem}")
+        elif not as_json:
             _show(one, figures.said, len(chosen) - len(made))
     ordered = [made[entry.id] for entry in chosen]
-    lines = ["", f"[bold]{len(ordered)} figures[/] in {plain(str(out))}"]
+    lost = [one.id for one in ordered if one.problem]
+    lines = ["", f"[bold]{len(ordered) - len(lost)} figures[/] in {plain(str(out))}"]
+    if lost:
+        lines.append(f"[yellow]could not be made[/]: {', '.join(lost)}")
     page = figures.write_page(ordered, out / "index.html") if html else None
     if page is not None:
         lines.append(f"page: {plain(str(page))}")

@@ -1,17 +1,19 @@
 """From data to picture: nothing is computed twice, half written or silently wrong."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import sys
 import types
+import warnings
 
 import jax
 import numpy as np
 import pytest
 
 import symtheory as st
-from figures import Numbers, Spec, find, make, said, write_page
+from figures import Numbers, Spec, conclusion, find, make, said, write_page
 from figures._maker import dataset, make_one
 from figures._readme import GALLERY, README, text
 from figures._registry import Entry, entries
@@ -105,9 +107,9 @@ def test_another_spec_is_other_data(toy, tmp_path, change):
 
 def test_the_same_seed_reproduces_the_data(toy, tmp_path):
     entry, _ = toy
-    one, *_ = dataset(entry, Spec(), tmp_path / "a")
-    two, *_ = dataset(entry, Spec(), tmp_path / "b")
-    other, *_ = dataset(entry, Spec(seed=1), tmp_path / "c")
+    one = dataset(entry, Spec(), tmp_path / "a").data
+    two = dataset(entry, Spec(), tmp_path / "b").data
+    other = dataset(entry, Spec(seed=1), tmp_path / "c").data
     assert one["seconds_each"] != two["seconds_each"]  # the clock may differ
     assert digest(one) == digest(two) != digest(other)
 
@@ -148,6 +150,54 @@ def test_what_is_saved_is_loaded_and_what_is_not_there_is_none(tmp_path):
     save({"x": np.arange(3)}, tmp_path / "x.npz")
     assert list(load(tmp_path / "x.npz")) == ["x"]
     assert load(tmp_path / "y.npz") is None
+
+
+def test_no_flip_of_a_bit_goes_unnoticed(tmp_path):
+    path = tmp_path / "x.npz"
+    save({"x": np.arange(3.0), "words": np.array(["a", "bc"])}, path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        place, bit = rng.integers(len(whole)), rng.integers(8)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = load(path)
+        assert found is None or (set(found) == {"x", "words"} and found["x"].tolist() == [0, 1, 2])
+
+
+def test_one_that_fails_does_not_stop_the_others(toy, tmp_path):
+    entry, _ = toy
+    broken = dataclasses.replace(entry, id="F00")
+
+    def fail(spec):
+        raise ArithmeticError("it diverged")
+
+    good, entry.module.data = entry.module.data, fail
+    first = make_one(broken, Spec(), tmp_path / "out")
+    assert "it diverged" in first.problem and first.files == ()
+    assert "Traceback" in (tmp_path / "out" / "F00.error.txt").read_text()
+    entry.module.data = good
+    second = make_one(entry, Spec(), tmp_path / "out")
+    assert second.problem == "" and str(conclusion([first, second])) == "inconclusive"
+    page = write_page([first, second], tmp_path / "index.html").read_text()
+    assert "it diverged" in page and "Full version, seed 0" in page
+    make_one(broken, Spec(), tmp_path / "out")
+    assert not (tmp_path / "out" / "F00.error.txt").exists()
+
+
+def test_code_that_changes_meanwhile_is_not_kept(toy, tmp_path):
+    entry, counts = toy
+    good = entry.module.data
+
+    def data(spec):
+        entry.path.write_text(SOURCE.replace("1", str(counts["one"] + 2)))
+        return good(spec)
+
+    entry.module.data = data
+    made = make_one(entry, Spec(), tmp_path / "out")
+    assert any("the code changed while F0 was made" in text for text in made.warnings)
+    assert not list((tmp_path / "out" / "cache").glob("*.npz"))
 
 
 def test_drawing_does_not_outdate_the_data(toy):
