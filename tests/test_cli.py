@@ -294,6 +294,8 @@ def test_divergence_is_inconclusive_and_leaves_no_file(symtheory, tmp_path):
         (["run", "scalar-factor", "--replicas", "1"], "at least 2 replicas"),
         (["cite", "nothing"], "no model 'nothing'"),
         (["bogus"], "bogus"),
+        (["figures", "F22"], "no figure 'F22'; did you mean F2?"),
+        (["figures", "--fast", "--out", "{file}"], "cannot be written"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_sentence(symtheory, user_file, tmp_path, arguments, message):
@@ -358,3 +360,14 @@ def test_cite(symtheory):
 def test_models_as_json(symtheory):
     out = json.loads(symtheory("models", "--json").stdout)
     assert {"scalar-factor", "two-layer-linear"} <= {model["name"] for model in out["models"]}
+
+
+def test_figures(symtheory, tmp_path):
+    first = symtheory("figures", "f1", "--fast", "--html", "--out", tmp_path / "out")
+    assert first.returncode == 0
+    assert "F1" in first.stdout and "supported" in first.stdout and "…" not in first.stdout
+    assert (tmp_path / "out" / "index.html").read_text().count("data:image/png;base64,") == 1
+    again = symtheory("figures", "F1", "--fast", "--json", "--out", tmp_path / "out")
+    data = json.loads(again.stdout)
+    assert data["figures"][0]["cached"] and data["status"] == "supported"
+    assert {"id", "title", "files", "theory", "claims", "rows"} <= data["figures"][0].keys()
