@@ -97,6 +97,22 @@ def share(count: int, runs: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def share_above(claim: str, count: int, runs: int, bound: float, how: str = "") -> st.Verdict:
+    """Decide whether a share is above a bound stated in advance, by its exact 95 % interval.
+
+    >>> [str(share_above("", count, 100, 0.05).status) for count in (20, 5, 0)]
+    ['supported', 'inconclusive', 'refuted']
+    """
+    low, high = share(count, runs)
+    status = st.Status.SUPPORTED if low > bound else st.Status.INCONCLUSIVE
+    if high < bound:
+        status = st.Status.REFUTED
+    text = f"{count} of {runs} runs, 95 % interval of the share {low:.3f} to {high:.3f}"
+    return st.Verdict(
+        status, claim, how=f"{text}; {how}" if how else text, measured=count / runs
+    )  # fmt: skip
+
+
 def finished(run: st.Run) -> st.Run:
     """Return a run that reached its last step.
 

@@ -28,6 +28,12 @@ def test_the_interval_is_the_one_of_student():
     assert verdict.standard_error == pytest.approx(3**-0.5)
 
 
-def test_only_what_does_not_hold_is_explained():
+def test_seeds_that_agree_have_no_interval():
+    verdict = more_than("claim", np.array([8.0, 8.0, 8.0]), 7.5)
+    assert verdict.how == "the same in all 3 seeds" and verdict.standard_error is None
+
+
+def test_only_what_is_refuted_is_explained():
     assert "because" in more_than("claim", np.array([0.1, 0.2, 0.3]), 1.0, "because").how
+    assert "possible reason" not in more_than("claim", np.array([0.0, 1, 2]), 1.0, "because").how
     assert "because" not in more_than("claim", np.array([2.1, 2.2, 2.3]), 1.0, "because").how

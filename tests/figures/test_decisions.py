@@ -15,6 +15,16 @@ def test_one_sided_decisions_mirror_each_other(decide, sign):
         assert str(found.status) == status and found.how.startswith("why; 0.99 interval")
 
 
+@pytest.mark.parametrize(
+    ("count", "status"), [(19, "supported"), (3, "inconclusive"), (0, "inconclusive")]
+)
+def test_shares_are_decided_by_exact_intervals(count, status):
+    found = _decisions.share_above("claim", count, 32, 0.05, "why")
+    assert str(found.status) == status and found.measured == count / 32
+    assert found.how.startswith(f"{count} of 32 runs") and found.how.endswith("; why")
+    assert str(_decisions.share_above("claim", 0, 128, 0.05).status) == "refuted"
+
+
 def test_limits_of_arrays_are_those_of_their_entries():
     rng = np.random.default_rng(0)
     runs = [(rate, rate * np.ones(2) + 0.1 * rng.normal(size=(30, 2))) for rate in (0.2, 0.1)]
