@@ -10,7 +10,7 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
-from figures._decisions import above, at_most, band, limit, share
+from figures._decisions import above, at_most, band, limit, share, share_above
 from figures._ensembles import interval
 from figures._spec import Dataset, Numbers, Spec
 
@@ -21,17 +21,20 @@ CAPTION = (
     "the large learning rate SGD from Kaiming's initialization leaves at once (thin lines, single "
     "runs): many diverge, the others are thrown over to a flat minimum. With warmup it is "
     "flattened first, as fast as theory says (black, from the median charge), and then bears the "
-    "large rate, 0.03 (at 0.035 about one run in a hundred diverges even so); from Xavier's "
-    "initialization it is flat early on. Both end at the noise equilibrium. Gradient descent at "
-    "the small rate (dashes) is the control: it keeps the sharpness of its start. Dotted: 2/eta "
-    "before and after the switch. (b) |u|^2 - |w|^2 of SGD from a minimum against its start: "
-    "theory for eta -> 0 and two learning rates."
+    "large rate, 0.03 (in trials not shown here some runs diverged even so at 0.035); from "
+    "Xavier's initialization it is flat early on. Both end at the noise equilibrium. Gradient "
+    "descent at the small rate (dashes) is the control: it keeps the sharpness of its start. "
+    "Dotted: 8 x 2/eta before and after the switch; a minimum above it is unstable under gradient "
+    "descent, as the largest eigenvalue there is an eighth of the trace. The typical start is "
+    "below the dotted line even at the large rate: with batches of one it is the noise that "
+    "throws runs out. (b) |u|^2 - |w|^2 of SGD from a minimum against its start: theory for eta "
+    "-> 0 and two learning rates."
 )
 STATEMENTS = ("P1.12", "P1.13")
 
 _SIZE = 8
 _TEACHER = np.full((_SIZE, _SIZE), 1 / _SIZE)  # singular value 1
-# At 0.035 even after warmup about one run in a hundred diverges in 15 000 steps.
+# In trials that are not kept some runs diverged even after warmup at 0.035.
 _SMALL, _LARGE = 0.003, 0.03
 _WARMUP, _AFTER = 15_000, 15_000  # steps
 _COLD = 1000  # steps without warmup: what diverges does so in the first tens of them
@@ -159,11 +162,12 @@ def draw(dataset: Dataset) -> Any:
     steps = np.arange(1, _WARMUP, 20)
     charge = np.median(dataset["charge"]) * _relative_charge(steps * _SMALL**2)
     left.plot(steps, 2 * _SIZE * np.hypot(charge, 2), **_style.THEORY.plot(linewidth=0.9))
-    left.plot([1, _WARMUP, _WARMUP, _WARMUP + _AFTER], np.repeat([2 / _SMALL, 2 / _LARGE], 2),
+    edge = _SIZE * np.repeat([2 / _SMALL, 2 / _LARGE], 2)
+    left.plot([1, _WARMUP, _WARMUP, _WARMUP + _AFTER], edge,
               color="black", linestyle=":", linewidth=0.9,
-              label=r"$2/\eta$ with warmup")  # fmt: skip
+              label=rf"${_SIZE}\times 2/\eta$, warmup")  # fmt: skip
     left.set(xscale="log", yscale="log", xlabel="step", ylabel=r"$\mathrm{Tr}\,\nabla^2L$",
-             ylim=(12, 3e4), xlim=(1, _WARMUP + _AFTER))  # fmt: skip
+             ylim=(12, 3e6), xlim=(1, _WARMUP + _AFTER))  # fmt: skip
     left.legend(loc="upper right", labelspacing=0.3)
     for rate, look in zip(_LAW_RATES, (_style.Look("", _style.CYCLE[5], "-."), _style.SGD),
                           strict=True):  # fmt: skip
@@ -201,42 +205,42 @@ def numbers(dataset: Dataset) -> Numbers:
             st.mean_over_replicas(dataset["end of warmup"]), 0.05 * rest, 0.99,
         ),
     )  # fmt: skip
-    low, high = share(int(lost.sum()), runs)
-    rare = share(0, 2 * runs)[1] if stayed else 1.0
-    diverges = st.Status.SUPPORTED if low > rare else st.Status.INCONCLUSIVE
-    if high < rare and stayed:
-        diverges = st.Status.REFUTED
+    rare, most = 0.05, share(0, 2 * runs)[1]  # a share that is stated, not taken from the runs
+    kept = st.Status.SUPPORTED if most < rare else st.Status.INCONCLUSIVE
+    below = int(np.sum(dataset["start GD"] < _SIZE * 2 / _LARGE))
     gap = st.mean_over_replicas(ends["warmup"] - ends["Xavier"])
     thrown = dataset["cold"][~lost, -1]
     claims = (
-        st.Verdict(
-            diverges,
-            "without warmup SGD from Kaiming's initialization diverges, in a share of the runs",
-            how=f"{lost.sum()} of {runs} runs, 95 % interval of the share {low:.2f} to {high:.2f}; "
-            + ("none is left" if lost.all() else "the others were thrown to flat minima, trace "
-               f"{np.median(thrown):.3g} (median) after {_COLD} steps"),
-            measured=float(lost.mean()),
+        share_above(
+            "without warmup SGD from Kaiming's initialization diverges, in a share of the runs "
+            f"above {rare:g}", int(lost.sum()), runs, rare,
+            how=("none is left" if lost.all() else "the others were thrown to flat minima, trace "
+                 f"{np.median(thrown):.3g} (median) after {_COLD} steps")
+            + f"; {below} of {runs} starts have a trace below {_SIZE} x 2/eta",
         ),
         st.Verdict(
-            st.Status.SUPPORTED if stayed else st.Status.REFUTED,
-            "after warmup, and from Xavier's initialization, no run diverges at the same rate",
-            how=f"{2 * runs} runs of {_AFTER} steps and more; 95 % upper bound on the share "
-            f"{rare:.3f}" if stayed else "one did", measured=float(not stayed),
+            kept if stayed else st.Status.REFUTED,
+            "after warmup, and from Xavier's initialization, no run diverges at the same rate "
+            f"(upper bound on the share below {rare:g})",
+            how=f"none of {2 * runs} runs of {_AFTER} steps and more; 95 % upper bound on the "
+            f"share {most:.3f}" if stayed else "one did", measured=float(not stayed),
         ),
         above("gradient descent ends sharper than SGD with warmup: ln of the ratio",
               st.mean_over_replicas(np.log(ends["GD"] / ends["warmup"])), 0.0),
         st.equivalence("SGD ends at the same trace from Kaiming with warmup as from Xavier (margin "
                        "5 %)", 0.0, gap, 0.05 * rest, 0.99),
     )  # fmt: skip
+    column = f"{_SIZE} x 2/eta"
     first = f"{dataset['cold'][:, 0].mean():.4g}"
     rows = [{"run": "SGD, Kaiming, no warmup", "trace at start": first,
              "at the end": f"{lost.mean():.0%} diverged",
-             "2/eta": f"{2 / _LARGE:.3g}"}]  # fmt: skip
+             column: f"{_SIZE * 2 / _LARGE:.4g}"}]  # fmt: skip
     for name, text, rate in (("GD", "GD, Kaiming", _SMALL), ("warmup", "SGD, Kaiming, warmup",
                              _LARGE), ("Xavier", "SGD, Xavier", _LARGE)):  # fmt: skip
         rows.append({
             "run": text, "trace at start": f"{dataset[f'start {name}'].mean():.4g}",
-            "at the end": interval(st.mean_over_replicas(ends[name])), "2/eta": f"{2 / rate:.3g}",
+            "at the end": interval(st.mean_over_replicas(ends[name])),
+            column: f"{_SIZE * 2 / rate:.4g}",
         })  # fmt: skip
     rows.append({"run": "S_NE (theory)", "at the end": f"{rest:.4g}"})
     return Numbers(theory, claims, tuple(rows))

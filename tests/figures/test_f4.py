@@ -28,7 +28,8 @@ def test_the_four_ways_end_in_the_order_of_the_paper(dataset):
     assert lost.mean() > 0.25  # above everything
     assert ends["GD"] > 3 * ends["warmup"]
     np.testing.assert_allclose(ends["warmup"], ends["Xavier"], rtol=0.1)
-    assert ends["warmup"] < 2 / figure._LARGE and 2 / figure._LARGE < ends["GD"] < 2 / figure._SMALL
+    # At a minimum the largest eigenvalue is the trace over the size.
+    assert ends["warmup"] < ends["GD"] < figure._SIZE * 2 / figure._SMALL
 
 
 def test_a_run_that_diverged_stays_so(dataset):
@@ -38,8 +39,20 @@ def test_a_run_that_diverged_stays_so(dataset):
 
 def test_theory_and_claims_hold(dataset):
     numbers = figure.numbers(dataset)
-    assert {v.status for v in (*numbers.theory, *numbers.claims)} == {st.Status.SUPPORTED}
+    assert numbers.status is st.Status.SUPPORTED
+    # No run of 64 diverges after warmup: too few for an upper bound below 0.05.
+    assert [str(v.status) for v in numbers.claims] == [
+        "supported", "inconclusive", "supported", "supported"
+    ]  # fmt: skip
     assert len(numbers.rows) == 5
+
+
+def test_claims_about_divergence_can_be_refuted(dataset):
+    kept = {**dataset, "cold": np.ones((128, figure._COLD))}
+    assert figure.numbers(kept).claims[0].status is st.Status.REFUTED
+    assert figure.numbers(kept).claims[1].status is st.Status.SUPPORTED
+    one = {**dataset, "completed": dataset["completed"] - [1, 0]}
+    assert figure.numbers(one).claims[1].status is st.Status.REFUTED
 
 
 def test_runs_without_noise_are_refuted(dataset):
