@@ -5,6 +5,7 @@ arXiv 2402.07193, noise equilibrium theorem and Noether flow.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -25,8 +26,9 @@ CAPTION = (
     "(bands, hardly wider than the lines: the charge does not diffuse), gradient flow from the "
     "same starts (dashed), certified equilibrium (dotted); it is not norm balance, C = 0. (c) "
     "Where SGD ends (points; 95 % intervals are smaller than the marks) and the certified root "
-    "(line). SGD has S = 1 and eta = 0.005 (0.007 in the fast version); it ends a few per cent "
-    "off, to first order in eta."
+    "(line). SGD has S = 1 and eta = 0.005 (0.007 in the fast version). It ends off the root by "
+    "more than its intervals, as theory is for eta -> 0 and nothing is extrapolated here; tested "
+    "is agreement to 5 % of the certified C."
 )
 STATEMENTS = ("P1.3", "P1.5", "P1.6")
 
@@ -35,6 +37,7 @@ _TIME = 3.0  # in units of 1/T
 _U, _W = np.array([[1.0], [0.5]]), np.array([[1.0, -0.5]])
 _SHIFTS = (-0.5, -0.2, 0.45, 0.7)
 _DECAYS = (0.0, 0.5, 2.0)
+_WITHIN = 0.05  # margin of final charges, in parts of the certified one
 
 
 @functools.cache
@@ -216,7 +219,7 @@ def numbers(dataset: Dataset) -> Numbers:
                     0.05 * size,
                 )
             )  # fmt: skip
-        theory.append(st.equivalence(f"final charge from start {n + 1}", target, late, 0.05 * size))
+        theory.append(_ends_at(f"final charge from start {n + 1}", target, late))
         still = dataset["flow_charge"][n]
         change = st.mean_over_replicas(still[:, -1] - still[:, 0])
         theory.append(
@@ -229,14 +232,26 @@ def numbers(dataset: Dataset) -> Numbers:
     base = float(np.sum(_U**2) - np.sum(_W**2))
     for n, decay in enumerate(dataset["decays"]):
         late, certified = estimate(dataset, "end", n), float(dataset["targets"][n])
-        margin = 0.05 * float(dataset["scales"][0, -1])
-        claim = f"final charge at gamma/T = {decay:g}"
-        theory.append(st.equivalence(claim, certified, late, margin))
+        theory.append(_ends_at(f"final charge at gamma/T = {decay:g}", certified, late))
         rows.append({
             "run": f"gamma/T = {decay:g}", "C at the start": f"{base:.4g}",
             "certified C": f"{certified:.4g}", "C at the end (95 %)": interval(late),
         })  # fmt: skip
-    size = 0.05 * float(dataset["scales"][0, -1])
-    balance = st.equivalence("C = 0", 0.0, estimate(dataset, "end", 0), size)
+    balance = st.equivalence("C = 0", 0.0, estimate(dataset, "end", 0), _WITHIN * target)
     theory.append(must_fail("norm balance is not where SGD ends without decay", balance))
     return Numbers(tuple(theory), (), tuple(rows))
+
+
+def _ends_at(claim: str, certified: float, late: st.Estimate) -> st.Verdict:
+    """Return the verdict on where SGD ends; the margin is the same from every start."""
+    found = st.equivalence(
+        f"{claim} (margin {_WITHIN:.0%} of the certified C)", certified, late,
+        _WITHIN * abs(certified),
+    )  # fmt: skip
+    off = (late.mean - certified) / late.standard_error
+    how = (
+        f"{found.how}; {abs(off):.2g} standard errors {'above' if off > 0 else 'below'}, at the "
+        "learning rate of the run: theory is for eta -> 0, and the difference, expected to be of "
+        "order eta, is measured and not extrapolated"
+    )
+    return dataclasses.replace(found, how=how)

@@ -44,8 +44,14 @@ def test_sgd_agrees_and_gradient_flow_stays(dataset):
     assert found.theory[0].status is st.Status.PROVED
 
 
+def test_the_margin_of_final_charges_is_the_same_from_every_start(dataset):
+    final = [v for v in figure.numbers(dataset).theory if "final charge from" in v.claim]
+    assert len(final) == 5 and "standard errors" in final[0].how
+    assert {v.margin for v in final} == {0.05 * float(dataset["charges"][0])}
+
+
 def test_another_equilibrium_is_refuted(dataset):
-    wrong = {**dataset, "charges": np.zeros_like(dataset["charges"])}
+    wrong = {**dataset, "charges": 1.1 * dataset["charges"]}
     assert figure.numbers(wrong).status is st.Status.REFUTED
 
 
