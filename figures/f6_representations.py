@@ -15,6 +15,7 @@ import numpy as np
 
 import symtheory as st
 from figures import _style
+from figures._decisions import above, below
 from figures._ensembles import estimate, half_width, interval, mean_band, must_fail, summary
 from figures._orbits import axes as orthogonal
 from figures._orbits import turned
@@ -25,16 +26,17 @@ CAPTION = (
     "Two-layer net U tanh(W x) on y = V x + eps, all widths 5, anisotropic inputs and label "
     "noise. (a)-(d) W Sx W^T and U^T Se U (without their traces, averaged over the last quarter "
     "of the run, over their largest entry) for one seed: alike under SGD, S = 1, not under "
-    "gradient descent from the same start for the same time (eta to 0, on one large batch). (e) "
-    "Their cosine, means over seeds with 95 % intervals; every seed has a teacher, covariances, "
-    "start and noise of its own. The double rotation is an approximate symmetry of this net only, "
-    "so there is no line of theory; dotted: a linear net with the same starts, for which it is "
-    "exact. Cosines of single trajectories stay below 1, since the parameters fluctuate."
+    "gradient descent from the same start for the same time (eta to 0, on one batch of 1024 "
+    "samples, 256 in the fast version). (e) Their cosine, means over seeds with 95 % intervals; "
+    "every seed has a teacher, covariances, start and noise of its own. The double rotation is an "
+    "approximate symmetry of this net only, so there is no line of theory; dotted: a linear net "
+    "with the same starts, for which it is exact. Cosines of single trajectories stay below 1, "
+    "since the parameters fluctuate."
 )
 STATEMENTS = ("P1.14",)
 
 _SIZE = 5
-
+_ALIKE = 0.5  # cosine above which the two matrices are called alike
 
 _SQUARE = (_SIZE, _SIZE)
 
@@ -144,28 +146,27 @@ def numbers(dataset: Dataset) -> Numbers:
         lambda p: {**{n: 0 * p[n] for n in ("V", "root_x", "root_eps")}, "U": p["U"], "W": -p["W"]},
         name="rescaling",
     )
-    theory = (
-        st.equivalence("cosine at least 0.6 under SGD (1 up to 0.4)", 1.0, late["sgd"], 0.4),
-        st.equivalence("cosine below 0.4 under GD (-0.3 up to 0.7)", -0.3, late["gd"], 0.7),
-        must_fail("the double rotation is no exact symmetry", st.verify(_TANH, symmetry)),
-        st.equivalence(
-            "cosine of a linear net at least 0.8 (1 up to 0.2)", 1.0, late["linear"], 0.2
-        ),
-    )
+    theory = (must_fail("the double rotation is no exact symmetry", st.verify(_TANH, symmetry)),)
     gap = st.mean_over_replicas(dataset["sgd_late"] - dataset["gd_late"])
     apart = late["sgd"].mean - half_width(late["sgd"]) > late["gd"].mean + half_width(late["gd"])
-    below = gap.mean + half_width(gap) < 0
+    reverse = gap.mean + half_width(gap) < 0
     status = st.Status.SUPPORTED if apart else st.Status.INCONCLUSIVE
     claim = st.Verdict(
-        st.Status.REFUTED if below else status,
+        st.Status.REFUTED if reverse else status,
         "the two matrices are more alike under SGD than under GD: cosine of their parts without "
         "trace, SGD less GD",
         how=f"95 % intervals over {gap.count} seeds: SGD {interval(late['sgd'])}, GD "
         f"{interval(late['gd'])}; {'apart' if apart else 'not apart'}",
-        predicted="above 0",
         measured=gap.mean,
         standard_error=gap.standard_error,
         reference="arXiv 2402.07193, experiment on representations",
+    )
+    level = f"cosine, threshold {_ALIKE:g}"
+    claims = (
+        claim,
+        above(f"the two matrices are alike under SGD: {level}", late["sgd"], _ALIKE),
+        below(f"they are not under gradient descent: {level}", late["gd"], _ALIKE),
+        above(f"they are alike under SGD in the linear net: {level}", late["linear"], _ALIKE),
     )
     labels = {"sgd": f"SGD, eta = {float(dataset['rate']):g}", "gd": "GD"}
     labels["linear"] = f"{labels['sgd']}, linear net"
@@ -179,4 +180,4 @@ def numbers(dataset: Dataset) -> Numbers:
         }
         for name, label in labels.items()
     ]
-    return Numbers(theory, (claim,), tuple(rows))
+    return Numbers(theory, claims, tuple(rows))
