@@ -36,9 +36,13 @@ def test_fluctuations_shrink_with_the_learning_rate(dataset):
     assert 1.4 < late[0] / late[1] < 3  # the variance is of order eta
 
 
-def test_theory_and_claim_hold(dataset):
+def test_theory_holds_and_each_claim_names_its_rate(dataset):
     numbers = figure.numbers(dataset)
-    assert {v.status for v in (*numbers.theory, *numbers.claims)} == {st.Status.SUPPORTED}
+    assert {v.status for v in numbers.theory} == {st.Status.SUPPORTED}
+    for rate, claim in zip(figure._RATES, numbers.claims, strict=True):
+        assert f"eta = {rate}:" in claim.claim
+    # About ten at the larger rate, where 48 runs leave it open.
+    assert [str(claim.status) for claim in numbers.claims] == ["inconclusive", "supported"]
     assert [row["method"] for row in numbers.rows] == ["SGD, eta = 0.012", "SGD, eta = 0.006", "GD"]
 
 
