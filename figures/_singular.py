@@ -9,7 +9,9 @@ import numpy as np
 
 from figures._spread import THRESHOLDS
 
-NOTHING = 1e-6  # below the rounding of single precision there are no features
+# Below the rounding of single precision there are no features. It decides what counts relative to
+# the largest value once all have collapsed, so captions and claims that lean on it say so.
+NOTHING = 1e-6
 
 
 def above(
@@ -19,7 +21,7 @@ def above(
 
     Args:
         values: Singular values, the largest first.
-        scale: What the thresholds are relative to; the largest value if omitted.
+        scale: What the thresholds are relative to; the largest value if omitted, at least NOTHING.
         thresholds: Parts of the scale.
     """
     base = values[..., 0] if scale is None else scale

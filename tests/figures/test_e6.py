@@ -51,7 +51,7 @@ def test_what_counts_as_full_rank_depends_on_the_scale(dataset):
 def test_numbers(dataset):
     numbers = e6.numbers(dataset)
     assert numbers.status.holds
-    assert len(numbers.claims) == 5
+    assert len(numbers.claims) == 7
     assert len(numbers.rows) == 5 * len(dataset["gammas"]) + 1
 
 
