@@ -22,7 +22,7 @@ from figures._methods import METHODS, built, five, prepared, swept, trained, wei
 from figures._point_mass import EPISODES, STEPS, World, episodes, moved, world
 from figures._singular import above
 from figures._spec import Dataset, Numbers, Spec
-from figures._spread import THRESHOLDS, interval, text
+from figures._spread import THRESHOLDS, text
 from figures._style import METHODS as LOOKS
 from figures._style import letters, panels
 
@@ -32,8 +32,10 @@ CAPTION = (
     "actuators push in a direction turned by a right angle more, and the friction changes. Policy "
     "and value (MLPs of two hidden layers of 32 ReLU units) learn by advantage actor-critic with "
     "Adam. One row for each gamma, the same for every decay: (left) return of the mean action, "
-    "(right) singular values of the policy's last features above 0.01 of the largest, on fixed "
-    "states. Means over seeds, bands: 95 % intervals; dashed verticals: a new stage begins."
+    "(right) singular values of the policy's last features, not centred, above 0.01 of the "
+    "largest (which counts as 1e-6, the rounding of single precision, if it is less), on fixed "
+    "states. Means over seeds, bands: from the least to the largest seed; dashed verticals: a new "
+    "stage begins."
 )
 STATEMENTS = ("P2.10",)
 
@@ -70,9 +72,14 @@ def draw(dataset: Dataset) -> Any:
     for row, gamma in enumerate(gammas):
         for axis, values, label in zip(axes[row], (dataset["return"], rank), labels, strict=True):
             for k, name in enumerate(METHODS):
-                mean, half = interval(values[row, k], axis=0)
-                axis.plot(updates, mean, **LOOKS[name].plot(marker=LOOKS[name].marker, ms=2.5))
-                axis.fill_between(updates, mean - half, mean + half, **LOOKS[name].band(alpha=0.12))
+                seeds = values[row, k]
+                axis.plot(
+                    updates,
+                    seeds.mean(axis=0),
+                    **LOOKS[name].plot(marker=LOOKS[name].marker, ms=2.5),
+                )
+                reach = seeds.min(axis=0), seeds.max(axis=0)  # intervals would leave the range
+                axis.fill_between(updates, *reach, **LOOKS[name].band(alpha=0.12))
             for stage in range(1, many // LOOKS_PER_STAGE):
                 axis.axvline(stage * dataset["updates"], color="#999999", lw=0.5, ls="--")
             axis.set(xlabel="updates", ylabel=label)
@@ -86,7 +93,7 @@ def numbers(dataset: Dataset) -> Numbers:
     rank, many = above(dataset["singular"]), range(len(dataset["gammas"]))
     none = METHODS.index("none")
     ends = dataset["return"][..., LOOKS_PER_STAGE - 1 :: LOOKS_PER_STAGE]
-    theory = (
+    claims = (
         more_than(
             "without decay policies learn: part of the return of resting that they gain in the "
             "first stage", 1 - ends[0, none, :, 0] / float(np.mean(dataset["resting"])), 0.5,
@@ -96,8 +103,6 @@ def numbers(dataset: Dataset) -> Numbers:
             "grows as the second begins, without decay",
             np.log10(dataset["moved"][0, none, :, 0] / ends[0, none, :, 0]), 0.3,
         ),
-    )  # fmt: skip
-    claims = (
         more_than(
             "without decay returns fall from the first stage to the last two",
             ends[0, none, :, 0] - ends[0, none, :, -2:].mean(axis=1), 0.0,
@@ -105,7 +110,7 @@ def numbers(dataset: Dataset) -> Numbers:
         *(claim for g in many for claim in _claims(dataset, ends[g], rank[g], g)),
     )  # fmt: skip
     rows = tuple(row for g in many for row in _rows(dataset, ends[g], rank[g], g))
-    return Numbers(theory, claims, rows)
+    return Numbers(claims=claims, rows=rows)
 
 
 def _claims(dataset: Dataset, ends: Any, rank: Any, g: int) -> tuple[st.Verdict, ...]:

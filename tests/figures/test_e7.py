@@ -49,8 +49,9 @@ def test_shrink_and_perturb_is_plain_decay_until_the_second_task(dataset):
 @pytest.mark.slow
 def test_numbers(dataset):
     numbers = e7.numbers(dataset)
-    assert numbers.status.holds
-    assert len(numbers.claims) == 1 + 6 * len(dataset["gammas"])
+    assert numbers.theory == ()  # thresholds of these nets are no theorem
+    assert [str(claim.status) for claim in numbers.claims[:2]] == ["supported"] * 2
+    assert len(numbers.claims) == 3 + 6 * len(dataset["gammas"])
     assert len(numbers.rows) == dataset["accuracy"][..., 0, :].size
 
 
