@@ -23,7 +23,16 @@ def test_data(dataset):
 def test_numbers(dataset):
     numbers = e9_overhead.numbers(dataset)
     assert [str(v.status) for v in numbers.theory] == ["supported"] * 3
-    assert len(numbers.claims) == 2 and len(numbers.rows) == 6
+    assert len(numbers.claims) == len(numbers.rows) == 6
+    assert sum("kept" in claim.claim for claim in numbers.claims) == 2
+    assert len({claim.claim for claim in numbers.claims}) == 6
+
+
+def test_memory_is_judged_by_the_setting_that_is_furthest_off(dataset):
+    memory = dataset["memory"].copy()
+    memory[0, 2] += 4 * dataset["size"][0] * 0.1
+    numbers = e9_overhead.numbers({**dataset, "memory": memory})
+    assert str(numbers.theory[0].status) == "refuted"
 
 
 def test_the_claim_follows_the_clock(dataset):
