@@ -35,10 +35,12 @@ CAPTION = (
     "turned: slow flow (black), and middle 80 % of the replicas at two learning rates (bands); "
     "the charge law alone sees no turn (dashed). (b) Relative imbalance D of the charges, its "
     "part along the predicted one: slow flow (black), 95 % intervals of the mean over replicas "
-    "and ten neighbouring records (bands), matrix equilibrium D = 0 (dashed). (c) Where |E D|^2 "
-    "comes to rest, in units of the slow flow's prediction, against the learning rate, for this "
-    "net and for the nearly aligned one of the reference value: points with 95 % intervals, "
-    "extrapolated to eta = 0 (open)."
+    "and ten neighbouring records (bands), matrix equilibrium D = 0 (dashed). (c) Two quantities "
+    "over the second half of the runs, in units of the slow flow's, against the learning rate: "
+    "the mean projection of D on the direction predicted for it (imbalance), and the rate at "
+    "which the hidden basis turns (rotation); each for this net and for the nearly aligned one of "
+    "the reference value (mild). Points with 95 % intervals, extrapolated to eta = 0 (open). The "
+    "legend in (b) is that of (a), too."
 )
 STATEMENTS = ("B.3", "P1.10")
 
