@@ -15,14 +15,14 @@ from figures._spec import Dataset, Numbers, Spec
 
 TITLE = "Noise balance is not norm balance, and flattens"
 CAPTION = (
-    "y = x + eps fitted by U W (all sizes 2), batches of one. (a) |U|/|W| for Sigma_x = "
-    "diag(phi, 1), Sigma_eps = 1. (b) The trace of the Hessian over that of the norm-balanced "
-    "solution, for the same, and (dotted) for Sigma_x = 1, Sigma_eps = diag(phi, 1): noise can "
-    "flatten and can sharpen. Black lines are the closed forms at the noise equilibrium, "
-    "dash-dotted with weight decay gamma = T/4; points are SGD, extrapolated from two learning "
-    "rates to eta -> 0, with 95 % intervals over replicas. The controls are without noise: "
-    "gradient descent keeps the imbalance of its initialization, drawn for each phi, and with "
-    "weight decay (gamma = 0.001) comes to norm balance."
+    "y = x + eps fitted by U W (all sizes 2), batches of one. (a) |U|/|W| for Sigma_x = diag(phi, "
+    "1), Sigma_eps = 1. (b) The trace of the Hessian over that of the norm-balanced solution, for "
+    "the same, and (dotted) for Sigma_x = 1, Sigma_eps = diag(phi, 1): noise can flatten and can "
+    "sharpen. Black lines are the closed forms at the noise equilibrium, dash-dotted with weight "
+    "decay gamma = T/4; points are SGD, extrapolated from two learning rates to eta -> 0, with 95 "
+    "% intervals over replicas. The controls are without noise: gradient descent keeps the "
+    "imbalance of its initialization, drawn for each phi, and with weight decay (gamma = 0.001) "
+    "comes to norm balance. The legend in (a) is that of (b), too."
 )
 STATEMENTS = ("P1.10", "P1.12", "B.2")
 
@@ -156,13 +156,13 @@ def draw(dataset: Dataset) -> Any:
             if which:
                 shown = values[:, 2] / dataset["theory x balanced"]
             panel.plot(dataset["x"], shown, **look.plot(
-                label=method, marker=look.marker, markersize=3.5, linewidth=0.8,
-                linestyle="--"))  # fmt: skip
+                label=method, marker=look.marker, markersize=3.5,
+                linestyle="none"))  # fmt: skip
     sharpening = _style.Look("", _style.CYCLE[3], ":", "D")
     right.plot(dataset["grid"], dataset["line eps sharpness SGD"], **_style.THEORY.plot(
         linewidth=0.9, linestyle=":", label=None))  # fmt: skip
     _errorbars(right, dataset, "SGD", "eps", 1, sharpening, r"SGD, $\Sigma_\epsilon$ swept")
-    left.set(ylabel=r"$\|U\|/\|W\|$", ylim=(0.5, 3.4))
+    left.set(ylabel=r"$\|U\|/\|W\|$", ylim=(0.5, 4.0))
     right.set(ylabel=r"$\mathrm{Tr}\,\nabla^2L$ / norm-balanced", ylim=(0.7, 2.2))
     for panel in (left, right):
         panel.set(xscale="log", xlabel=r"$\phi$")
