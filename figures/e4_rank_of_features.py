@@ -16,12 +16,13 @@ TITLE = "Rank of features and accuracy against weight decay"
 CAPTION = (
     "Nets of 4 layers (width 32, ReLU) on digits, by every method at the same gamma. (a) Test "
     "accuracy; chance is 0.1. (b) Rank of the features of the last hidden layer on the test "
-    "pictures: singular values over sqrt(pictures) that are above 0.1. (c) The same rank of the "
-    "first hidden layer at the largest gamma, for every threshold; the dotted line is the default "
-    "sigma_0 of that layer. Points and bars, lines and bands: means over seeds with 95 % "
-    "intervals. SGD with momentum 0.9, learning rate 0.05, batches of 32. Thresholds are absolute, "
-    "as those relative to the largest singular value count rounding once all have collapsed. "
-    "Beyond the paper: decays and W-fix at the same gamma, and all thresholds."
+    "pictures: singular values, of features that are not centred, over sqrt(pictures) that are "
+    "above 0.1. (c) The same rank of the first hidden layer at the largest gamma, for every "
+    "threshold; the dotted line is the default sigma_0 of that layer. Points and bars, lines and "
+    "bands: means over seeds with 95 % intervals. SGD with momentum 0.9, learning rate 0.05, "
+    "batches of 32. Thresholds are absolute, as those relative to the largest singular value "
+    "count rounding once all have collapsed. Beyond the paper: decays and W-fix at the same "
+    "gamma, and all thresholds."
 )
 STATEMENTS = ("P2.9", "P2.10")
 

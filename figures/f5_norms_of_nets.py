@@ -25,7 +25,8 @@ CAPTION = (
     "gradient descent at the same learning rate (dashes), which is the control. Black: "
     "|theta_0|^2 + eta^2 (sum over steps of Tr Sigma + |grad L|^2), from the gradients of all "
     "samples at the states on the way, median over runs. Grey in (a): the same net without "
-    "normalization under gradient descent, where no symmetry keeps the norm."
+    "normalization under gradient descent, where no symmetry keeps the norm; it soon leaves the "
+    "panel, and the table has its change."
 )
 STATEMENTS = ("P1.4", "P1.6", "P1.7")
 
