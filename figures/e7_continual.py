@@ -33,7 +33,8 @@ CAPTION = (
     "singular values of the last features, not centred, above 0.01 of the largest (which counts "
     "as 1e-6, the rounding of single precision, if it is less), (c) units of that layer that are "
     "0 on all test digits; one row for each gamma, the same for every decay. Shrink-and-perturb "
-    "halves the weights and adds noise before each task. Means over seeds, bands: 95 % intervals."
+    "halves the weights and adds noise before each task. Means over seeds, bands: 95 % intervals, "
+    "in (c) from the least to the largest seed."
 )
 STATEMENTS = ("P2.10",)
 
@@ -77,7 +78,10 @@ def draw(dataset: Dataset) -> Any:
                 look = ALL_LOOKS[name]
                 mean, half = interval(values[row, k], axis=0)
                 axis.plot(tasks, mean, **look.plot(marker=look.marker, markersize=3))
-                axis.fill_between(tasks, mean - half, mean + half, **look.band(alpha=0.12))
+                reach = mean - half, mean + half
+                if axis is axes[row, 2]:  # an interval would reach below 0
+                    reach = values[row, k].min(axis=0), values[row, k].max(axis=0)
+                axis.fill_between(tasks, *reach, **look.band(alpha=0.12))
             axis.set(xlabel="task", ylabel=label, xticks=tasks[:: len(tasks) // 5])
             axis.set_title(rf"$\gamma = {gamma:g}$", loc="right")
     letters(axes)

@@ -61,4 +61,7 @@ def test_picture(dataset):
         figure = e7.draw(dataset)
     assert len(figure.axes) == 3 * len(dataset["gammas"])
     assert all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
+    shares = np.concatenate([path.vertices for band in figure.axes[2].collections
+                             for path in band.get_paths()])  # fmt: skip
+    assert np.all((shares[:, 1] >= 0) & (shares[:, 1] <= 1))
     assert len(figure.legends[0].get_texts()) == len(e7.NAMES)
