@@ -43,6 +43,16 @@ def test_numbers(dataset):
     assert numbers.status.holds
     assert len(numbers.claims) == 4
     assert len(numbers.rows) == 5 * (len(dataset["betas"]) + 2 * len(dataset["low"]))
+    assert numbers.theory[0].measured == 0.0
+    moved = {**dataset, "variance 2": dataset["variance 2"] + 1e-9}
+    assert str(e5.numbers(moved).theory[0].status) == "refuted"
+
+
+def test_means_leave_out_where_the_collapse_is_forced(dataset):
+    other = {name: values.copy() for name, values in dataset.items()}
+    other["reconstruction 0"][METHODS.index("syre"), -1] /= 2
+    found, wanted = (e5.numbers(each).claims[1].measured for each in (other, dataset))
+    assert found == wanted
 
 
 def test_picture(dataset):

@@ -55,6 +55,15 @@ def test_numbers(dataset):
     assert len(numbers.rows) == 5 * len(dataset["gammas"]) + 1
 
 
+def test_bars_of_shares_and_of_seeds_stay_in_their_range():
+    shares = np.array([[0.0] * 5, [1.0] * 5])
+    low, high = e6._around(shares, exact=True)
+    np.testing.assert_allclose([low[0], high[1]], 0, atol=1e-12)
+    np.testing.assert_allclose([high[0], low[1]], 1 - 0.025 ** (1 / 5))  # Clopper and Pearson
+    values = np.array([[0.1, 0.2, 0.9]])
+    np.testing.assert_allclose(e6._around(values, exact=False), [[0.3], [0.5]])
+
+
 @pytest.mark.slow
 def test_picture(dataset):
     with _style.applied():

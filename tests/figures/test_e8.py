@@ -68,4 +68,7 @@ def test_picture(dataset):
         figure = e8.draw(dataset)
     assert len(figure.axes) == 2 * len(dataset["gammas"])
     assert all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
+    heights = [path.vertices[:, 1].max() for band in figure.axes[0].collections
+               for path in band.get_paths()]  # fmt: skip
+    assert len(heights) == len(METHODS) and max(heights) < 0  # no return is positive
     assert len(figure.legends[0].get_texts()) == len(METHODS)

@@ -54,4 +54,6 @@ def test_picture(dataset):
     drawn = figure.draw(dataset)
     assert len(drawn.axes) == 2
     assert all(panel.get_xlabel() and panel.get_ylabel() for panel in drawn.axes)
+    unrelated = [line for line in drawn.axes[0].lines if line.get_label() == "GD"]
+    assert [line.get_linestyle() for line in unrelated] == ["None"]
     assert len(drawn.axes[0].get_legend().get_texts()) == 6

@@ -49,6 +49,12 @@ def test_agrees_with_theory_and_comes_nearer_with_smaller_temperature(dataset):
     assert ratios[0] > ratios[1] > ratios[2] > 1
 
 
+def test_the_last_row_is_the_setting_furthest_from_theory(dataset):
+    *rows, last = figure.numbers(dataset).rows
+    ratio = lambda row: float(row["measured^2 / predicted^2 at the end (95 %)"].split()[0])
+    assert ratio(last) == max(map(ratio, rows)) and "furthest" in last["setting"]
+
+
 def test_fluctuations_left_out_are_refuted(dataset):
     changed = dict(dataset)
     for n in range(3):
