@@ -70,6 +70,14 @@ class Asked:
         if since >= steps:
             raise InputError(f"average_from is {since}, but there are only {steps} steps")
         every = min(every, steps)
+        first = -(-since // every) * every
+        if first >= steps:
+            raise InputError(
+                f"nothing would enter the averages: from average_from = {since} on the first "
+                f"multiple of average_every = {every} is {first}, and there are only {steps} "
+                f"steps; give an average_every of at most {max(1, steps - since)}, or an earlier "
+                "average_from"
+            )
         if keep == steps:  # only the first record is kept
             keep = -(-steps // every) * every
         if keep % every:

@@ -37,6 +37,11 @@ class Schedule:
         """Number of records taken before step `done`."""
         return -(-done // self.keep)
 
+    @property
+    def first(self) -> int:
+        """Step of the first measurement that enters the averages."""
+        return -(-self.since // self.every) * self.every
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Position:
@@ -126,14 +131,20 @@ class Blocks:
             return [{} for _ in self.cells]
         merged = {b: self.moments(b) for b in self.mine}
         counts, means, squares = self._join(merged)
-        return [
-            {n: Average(int(counts[c, 0]), means[n][c], squares[n][c]) for n in means}
-            for c in range(len(self.cells))
-        ]
+
+        def average(cell: int, name: str) -> Average:
+            count = int(counts[cell, 0])
+            # Without a measurement the zeros that the sums began with are no result.
+            mean, square = (
+                x[name][cell] if count else x[name][cell] * np.nan for x in (means, squares)
+            )
+            return Average(count, mean, square)
+
+        return [{n: average(c, n) for n in means} for c in range(len(self.cells))]
 
     def averages_begun(self) -> bool:
         """Tell whether some measurement has entered the averages."""
-        return self.program.averaging and self.position.done > self.schedule.since
+        return self.program.averaging and self.position.done > self.schedule.first
 
     def moments(self, block: int) -> Any:
         """Return (counts, means, squares) of a block of this process, replicas last."""

@@ -13,7 +13,8 @@ class Average:
     """Mean and variance over time of an observable, for each replica.
 
     Attributes:
-        count: Measurements of each replica, n.
+        count: Measurements of each replica, n; 0 where a run diverged before the first one, and
+            then mean and square are NaN.
         mean: Mean over them, of shape (R, ...).
         square: Sum over them of the squared deviation from that mean, of shape (R, ...).
 

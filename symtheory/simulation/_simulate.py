@@ -60,7 +60,7 @@ def simulate(
         average_from: If given, running means and variances over time of every observable are taken
             from this step on, in one pass (`Run.averages`).
         average_every: Steps between the measurements that enter them, a divisor of `record_every`;
-            by default `record_every` itself.
+            by default `record_every` itself. At least one measurement must fit.
         devices: Where to run: None for all devices of JAX, a number of them, a list, or a
             `jax.sharding.Mesh`. Results do not depend on it.
         memory: GiB of arrays that this process may hold; by default no limit. Chunks are made

@@ -86,8 +86,32 @@ def test_a_small_budget_gives_the_same_numbers():
         ({"average_from": -1}, "average_from must be an integer of at least 0"),
         ({"average_from": 0, "observe": None}, "give observe"),
         ({"average_from": 0, "average_every": 3, "record_every": 10}, "must be a multiple of"),
+        (
+            {"average_from": 2500, "record_every": 10**6},
+            "average_from = 2500 on the first multiple of average_every = 5000 is 5000.* most 2500",
+        ),
+        ({"average_from": 4999, "average_every": 2, "record_every": 2}, "at most 1, or an earlier"),
     ],
 )
 def test_bad_input(change, text):
     with pytest.raises(InputError, match=text):
         run(**change)
+
+
+def test_the_last_measurement_that_fits_is_taken():
+    found = run(record_every=1, average_from=4998, average_every=1).averages["v"]
+    assert found.count == 2
+    assert run(record_every=2, average_from=4997, average_every=2).averages["v"].count == 1
+
+
+def test_averages_without_a_measurement_are_nan():
+    """The run diverges before the first of them."""
+    found = run(params={"u": 1e3, "w": 1e3}, average_from=4000, record_every=10)
+    assert found.diverged
+    average = found.averages["v"]
+    assert average.count == 0
+    for value in (average.mean, average.square, average.estimate, average.standard_error):
+        assert np.isnan(value).all()
+    assert np.isnan(average.variance)
+    data = found.dataset()
+    assert np.isnan(data.v_mean).all() and np.isnan(data.v_variance).all()
