@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.simulation._lanes import over_replicas
 from symtheory.simulation._observe import Observer
@@ -109,6 +110,11 @@ def engine(program: Program) -> Engine:
         function = _as_array(observer.function)
         measures[observer.name] = over_replicas(function, examples)
         shapes[observer.name] = jax.eval_shape(function, *examples)
+        if averaging and jnp.issubdtype(shapes[observer.name].dtype, jnp.complexfloating):
+            raise InputError(
+                f"observable {observer.name!r} is complex and cannot be averaged; observe its real "
+                "and its imaginary part"
+            )
     with_gradient = {o.name for o in program.observers if o.needs_gradient}
 
     def pick(noise: Any, step: Any) -> Any:

@@ -115,3 +115,12 @@ def test_averages_without_a_measurement_are_nan():
     assert np.isnan(average.variance)
     data = found.dataset()
     assert np.isnan(data.v_mean).all() and np.isnan(data.v_variance).all()
+
+
+def test_complex_observables_are_not_averaged():
+    observe = {"z": lambda p: p["u"] + 1j * p["w"]}
+    with pytest.raises(
+        InputError, match=r"'z' is complex and cannot be averaged; observe its real"
+    ):
+        run(observe=observe, average_from=0)
+    assert np.iscomplexobj(run(observe=observe, steps=10).observables["z"])
