@@ -17,7 +17,7 @@ from symtheory.simulation._engine import Program, engine
 from symtheory.simulation._precision import require_resolved
 from symtheory.simulation._swept import Swept
 
-_TAKEN = ("replica", "record", "time", "diverged", "diverged_step")
+TAKEN = ("replica", "record", "time", "diverged", "diverged_step")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def check_grid(model: Model, dynamics: Any, grid: Mapping[str, Any]) -> None:
         if name not in fields and name not in model.unbound:
             hint = did_you_mean(str(name), [*fields, *model.unbound])
             raise InputError(f"{name!r} is neither a setting nor left to bind; {hint}")
-        if name in _TAKEN:
+        if name in TAKEN:
             raise InputError(f"{name!r} is an axis of the result; rename it in the model")
         if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
             raise InputError(f"grid[{name!r}] must be a list of at least one value, got {values!r}")

@@ -15,6 +15,7 @@ from symtheory.model import Model
 from symtheory.simulation._asked import Asked, cell_of, starting
 from symtheory.simulation._blocks import Schedule
 from symtheory.simulation._ensemble import Ensemble
+from symtheory.simulation._observe import check_names
 from symtheory.simulation._precision import require_resolved
 from symtheory.simulation._run import Divergence, Run
 
@@ -81,7 +82,8 @@ def simulate(
 
     Raises:
         InputError: The model is not bound, the parameters do not fit, a number is out of range,
-            the memory is too small, or single precision would round every step away.
+            two names of the result are the same, the memory is too small, or single precision
+            would round every step away.
         CheckpointError: The folder cannot be written, or holds another run.
         LostProcess: Another process of a run over several hosts ended.
 
@@ -100,6 +102,7 @@ def simulate(
     asked = Asked.of(
         dynamics, steps, replicas, key, observe, record_every, average_from, average_every
     )
+    check_names(asked.observers, model.leaves, asked.averaging, ("replica", "record", "time"))
     initial, dtype = starting(model, params, replicas)
     program = asked.program(model, dynamics, dtype)
     cell = cell_of(program, dynamics, initial)

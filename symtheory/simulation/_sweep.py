@@ -14,7 +14,8 @@ from symtheory.model import Model
 from symtheory.simulation._asked import Asked
 from symtheory.simulation._dataset import variables_of, xarray
 from symtheory.simulation._ensemble import Ensemble
-from symtheory.simulation._grid import Group, check_grid, check_shapes, group_points
+from symtheory.simulation._grid import TAKEN, Group, check_grid, check_shapes, group_points
+from symtheory.simulation._observe import check_names
 
 
 def sweep(
@@ -86,6 +87,8 @@ def sweep(
     asked = Asked.of(
         dynamics, steps, replicas, key, observe, record_every, average_from, average_every
     )
+    taken = (*TAKEN, *grid, *(f"{name}_value" for name in grid))
+    check_names(asked.observers, model.leaves, asked.averaging, taken)
     groups = group_points(model, dynamics, grid, params, asked)
     check_shapes(groups)
     shape = tuple(len(values) for values in grid.values())

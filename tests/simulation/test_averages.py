@@ -124,3 +124,23 @@ def test_complex_observables_are_not_averaged():
     ):
         run(observe=observe, average_from=0)
     assert np.iscomplexobj(run(observe=observe, steps=10).observables["z"])
+
+
+@pytest.mark.parametrize(
+    ("names", "change", "text"),
+    [
+        (["v", "v_mean"], {"average_from": 0}, "observable 'v_mean' and the mean of 'v'"),
+        (["v_variance", "v"], {"average_from": 0}, "the variance of 'v' and observable 'v_var"),
+        (["v", "v_final"], {}, "observable 'v_final' and 'v' at the end would both be called"),
+        (["param_u"], {}, "observable 'param_u' and the parameter 'u' at the end"),
+        (["time"], {}, "observable 'time' and the name 'time' of the result"),
+    ],
+)
+def test_names_that_collide(names, change, text):
+    with pytest.raises(InputError, match=f"{text}.*rename observable"):
+        run(observe={name: OBSERVE["v"] for name in names}, **change)
+
+
+def test_names_that_do_not_collide():
+    found = run(observe={name: OBSERVE["v"] for name in ("v", "v_mean")}, steps=10).dataset()
+    assert {"v", "v_mean", "v_final", "v_mean_final"} <= set(found)

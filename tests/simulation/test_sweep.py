@@ -177,3 +177,13 @@ def test_without_xarray(monkeypatch):
     model = Model(lambda p, z: p**2, params=())
     with pytest.raises(InputError, match=r"need xarray, .* install symtheory\[trajectories\]"):
         sweep(model, SGD(0.1), {"learning_rate": [0.1]}, params=1.0, steps=1, key=KEY)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "replica", "diverged", "learning_rate_value"])
+def test_observables_named_like_something_of_the_result(name):
+    model = Model(lambda p, z: (p - z["x"]) ** 2, params=(), random={"x": Normal(())})
+    with pytest.raises(InputError, match=f"would both be called '{name}'; rename observable"):
+        sweep(
+            model, SGD(0.1), {"learning_rate": [0.1, 0.2]}, params=0.0, steps=10, key=KEY,
+            observe={name: lambda p: p},
+        )  # fmt: skip
