@@ -21,6 +21,7 @@ from symtheory.errors import SymtheoryError
 from symtheory.simulation._devices import from_first
 
 NAME, PREVIOUS, PARTIAL = "state.npz", "state.previous.npz", "state.partial"
+DAMAGED = "state.damaged.npz"
 
 
 class CheckpointError(SymtheoryError):
@@ -54,7 +55,7 @@ class Checkpoint:
     def save(self, meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         """Write a state; when that fails, the states before it are still there."""
         partial, state = self.folder / PARTIAL, self.folder / NAME
-        text = json.dumps({"spec": dict(self.spec), **meta})
+        text = json.dumps({"spec": dict(self.spec), "arrays": sorted(arrays), **meta})
         try:
             with partial.open("wb") as file:
                 np.savez(file, meta=np.array(text), **arrays)
@@ -75,7 +76,8 @@ class Checkpoint:
         Raises:
             CheckpointError: It is the state of another run, or no state in the folder is whole.
         """
-        data = from_first(None if jax.process_index() else self._newest())
+        data, broken = (None, None) if jax.process_index() else self._newest()
+        data = from_first(data)
         if data is None:
             return None
         meta, arrays = _parse(data)
@@ -88,31 +90,33 @@ class Checkpoint:
                 f"differ ({name} is {theirs.get(name)} there and {self.spec.get(name)} here); "
                 "give another folder, or remove this one"
             )
+        if broken is not None:  # else the next save would put it in place of the whole one
+            try:
+                os.replace(broken, self.folder / DAMAGED)
+            except OSError as error:
+                raise self._unwritable(error) from error
         return meta, arrays
 
-    def _newest(self) -> bytes | None:
+    def _newest(self) -> tuple[bytes | None, pathlib.Path | None]:
+        """Return the newest whole state, and the newer one that is not, if any."""
         found = [path for name in (NAME, PREVIOUS) if (path := self.folder / name).exists()]
         for path in found:
             try:
                 data = path.read_bytes()
                 _parse(data)
-            except OSError as error:
-                raise CheckpointError(
-                    f"{str(path)!r} cannot be read: {error.strerror}; give another folder"
-                ) from error
-            except _BROKEN:
+            except (OSError, *_BROKEN) as error:
+                what = "is damaged (cut short or changed)"
+                if isinstance(error, OSError):
+                    what = f"cannot be read: {error.strerror or error}"
                 then = "no other is left" if path == found[-1] else "going back to the one before"
-                warnings.warn(
-                    f"the checkpoint {str(path)!r} is damaged (cut short or changed); {then}",
-                    stacklevel=2,
-                )
+                warnings.warn(f"the checkpoint {str(path)!r} {what}; {then}", stacklevel=2)
             else:
-                return data
+                return data, None if path == found[0] else found[0]
         if found:
             raise CheckpointError(
                 f"no checkpoint in {str(self.folder)!r} is whole; remove the folder to start anew"
             )
-        return None
+        return None, None
 
     def _unwritable(self, error: OSError) -> CheckpointError:
         return CheckpointError(
@@ -122,14 +126,24 @@ class Checkpoint:
         )
 
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError)
+# What zipfile, numpy and json raise for files that were changed somewhere.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError, RuntimeError,
+    MemoryError, OverflowError, NotImplementedError,
+)  # fmt: skip
 
 
 def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return meta and arrays; the checksums of the archive are compared on the way."""
+    """Return meta and arrays; the checksums of the archive are compared on the way.
+
+    Its list of contents has no checksum: which arrays there must be is kept in meta.
+    """
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return json.loads(str(arrays.pop("meta"))), arrays
+    meta = json.loads(str(arrays.pop("meta")))
+    if sorted(arrays) != meta["arrays"]:
+        raise ValueError(f"the arrays are {sorted(arrays)}, not {meta['arrays']}")
+    return meta, arrays
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

@@ -16,6 +16,7 @@ from symtheory.data import Normal
 from symtheory.model import Model
 from symtheory.simulation import SGD, CheckpointError, simulate
 from symtheory.simulation import _ensemble as driver
+from symtheory.simulation._checkpoint import _BROKEN, Checkpoint, _parse
 
 KEY = jax.random.key(5)
 MODEL = Model(
@@ -108,6 +109,50 @@ def test_a_damaged_state_falls_back(tmp_path, saving_always, damage):
     with pytest.warns(UserWarning, match=r"state.npz' is damaged .* going back to the one before"):
         resumed = run(tmp_path)
     assert same(run(), resumed)
+
+
+def test_the_whole_state_outlives_the_next_save(tmp_path, saving_always):
+    with pytest.raises(Cut):
+        run(tmp_path, progress=cut_after(3))
+    state, previous = tmp_path / "state.npz", tmp_path / "state.previous.npz"
+    state.write_bytes(b"broken")
+    good = previous.read_bytes()
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(Cut):
+        run(tmp_path, progress=cut_after(1))
+    assert previous.read_bytes() == good
+    assert (tmp_path / "state.damaged.npz").read_bytes() == b"broken"
+    assert same(run(), run(tmp_path))
+
+
+def test_a_state_that_cannot_be_read_falls_back(tmp_path, saving_always):
+    with pytest.raises(Cut):
+        run(tmp_path, progress=cut_after(3))
+    state = tmp_path / "state.npz"
+    state.unlink()
+    state.mkdir()  # reading it is an OSError, whoever does it
+    with pytest.warns(UserWarning, match=r"cannot be read: .*; going back to the one before"):
+        assert same(run(), run(tmp_path))
+
+
+def test_no_changed_bit_of_the_list_of_contents_passes(tmp_path):
+    """Each flip is noticed, or changes nothing that is read (dates, permissions)."""
+    store = Checkpoint(tmp_path, {"a": "b"})
+    arrays = {"state_0": np.arange(3.0), "records_0": np.arange(4)}
+    store.save({"done": 1, "failed": []}, arrays)
+    data = (tmp_path / "state.npz").read_bytes()
+    begin = data.index(b"PK\x01\x02")
+    noticed = 0
+    for place in range(8 * begin, 8 * len(data)):
+        flipped = bytearray(data)
+        flipped[place // 8] ^= 1 << place % 8
+        try:
+            meta, found = _parse(bytes(flipped))
+        except _BROKEN:
+            noticed += 1
+        else:
+            assert meta["arrays"] == sorted(arrays) == sorted(found)
+            assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    assert noticed > 500
 
 
 def test_nothing_whole_is_left(tmp_path, saving_always):
