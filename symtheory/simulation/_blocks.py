@@ -92,6 +92,11 @@ class Blocks:
             name: np.zeros((len(self.mine), self.width, count, *x.shape), x.dtype)
             for name, x in self.engine.observables.items()
         }
+        one = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((*x.shape[1:], self.width), x.dtype), cells[0].initial
+        )
+        # Shapes of a state, for a process that has no block to look at.
+        self.like = jax.eval_shape(self.engine.start, one)
         states, folded = {}, {}
         for b in self.mine:
             initial = self._block(cells[b // self.per].initial, b)
@@ -114,12 +119,14 @@ class Blocks:
 
     def params(self) -> Any:
         """Return the parameters of all cells, as (cells, replicas, ...)."""
-        return self._join({b: state[0] for b, state in self.position.states.items()})
+        states = self.position.states
+        return self._join({b: state[0] for b, state in states.items()}, self.like[0])
 
     def final(self) -> dict[str, np.ndarray]:
         """Return the observables of the parameters alone, as (cells, replicas, ...)."""
         states = self.position.states
-        return self._join({b: self.engine.observe(state[0]) for b, state in states.items()})
+        seen = {b: self.engine.observe(state[0]) for b, state in states.items()}
+        return self._join(seen, jax.eval_shape(self.engine.observe, self.like[0]))
 
     def recorded(self) -> dict[str, np.ndarray]:
         """Return the records of all cells, as (cells, replicas, records, ...)."""
@@ -130,7 +137,7 @@ class Blocks:
         if not self.program.averaging:
             return [{} for _ in self.cells]
         merged = {b: self.moments(b) for b in self.mine}
-        counts, means, squares = self._join(merged)
+        counts, means, squares = self._join(merged, self._moments_like())
 
         def average(cell: int, name: str) -> Average:
             count = int(counts[cell, 0])
@@ -151,17 +158,26 @@ class Blocks:
         recent = jax.tree.map(lambda x: np.asarray(x, float), self.position.states[block][2])
         return merge(self.position.folded[block], recent)
 
-    def _join(self, blocks: dict[int, Any]) -> Any:
-        """Return trees by local block, replicas last, as one of (cells, replicas, ...)."""
+    def _moments_like(self) -> Any:
+        return jax.tree.map(lambda x: np.zeros(x.shape), self.like[2])
 
-        def stack(*parts: Any) -> np.ndarray:
-            return self._gather(np.stack([np.moveaxis(np.asarray(p), -1, 0) for p in parts]))
+    def _join(self, blocks: dict[int, Any], like: Any) -> Any:
+        """Return trees by local block, replicas last, as one of (cells, replicas, ...).
 
-        return jax.tree.map(stack, *(blocks[b] for b in self.mine))
+        Every process must call it, those without a block too: `like` tells them the shapes.
+        """
+
+        def stack(like: Any, *parts: Any) -> np.ndarray:
+            local = np.empty((len(parts), self.width, *like.shape[:-1]), like.dtype)
+            for row, part in zip(local, parts, strict=True):
+                row[...] = np.moveaxis(np.asarray(part), -1, 0)
+            return self._gather(local)
+
+        return jax.tree.map(stack, like, *(blocks[b] for b in self.mine))
 
     def _gather(self, local: np.ndarray) -> np.ndarray:
         """Return what all processes have of (blocks, width, ...) as (cells, replicas, ...)."""
-        if len(self.mine) < len(self.owner):
+        if jax.process_count() > 1:
             most = np.bincount(self.owner).max()
             padded = np.zeros((most, *local.shape[1:]), local.dtype)
             padded[: len(local)] = local
@@ -175,9 +191,9 @@ class Blocks:
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what a checkpoint holds."""
         now = self.position
-        trees = {"state": self._join(now.states)}
-        if now.folded:
-            trees["folded"] = self._join(now.folded)
+        trees = {"state": self._join(now.states, self.like)}
+        if self.program.averaging:
+            trees["folded"] = self._join(now.folded, self._moments_like())
         count = self.schedule.records(now.done)
         trees["records"] = {n: self._gather(x[:, :, :count]) for n, x in self.records.items()}
         arrays = {

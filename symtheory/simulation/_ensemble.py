@@ -85,7 +85,14 @@ class Ensemble(Blocks):
             raise
 
     def _at_rest(self) -> bool:
-        """Tell whether a parameter of the first block is where it began, in every replica."""
+        """Tell whether a parameter of the first block is where it began, in every replica.
+
+        The first block of some process is enough; a process without one has nothing to say.
+        """
+        same = bool(self.mine) and self._unmoved()
+        return bool(share(np.array([same])).any())
+
+    def _unmoved(self) -> bool:
         block = self.mine[0]
         start = self._block(self.cells[block // self.per].initial, block)
         now = self.position.states[block][0]

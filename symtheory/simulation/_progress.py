@@ -56,10 +56,12 @@ def _estimate(ensemble: Any) -> str:
     """Return the mean of the first entry of the first observable, with its standard error.
 
     Over time where averages are taken, and otherwise at the last record; over the replicas of the
-    first setting that this process has.
+    first setting that this process has, if it has any.
     """
     for name, records in ensemble.records.items():
         blocks = [i for i, b in enumerate(ensemble.mine) if b < ensemble.per]
+        if not blocks:
+            return ""
         if ensemble.averages_begun():
             means = [ensemble.moments(ensemble.mine[i])[1][name] for i in blocks]
             values = np.concatenate([np.moveaxis(mean, -1, 0) for mean in means])

@@ -63,6 +63,66 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         assert np.array_equal(one[name], two[name]), name
 
 
+IDLE = """
+import sys
+import jax, numpy as np
+from symtheory.data import Normal
+from symtheory.model import Model
+from symtheory.simulation import SGD, connect, simulate, sweep
+import symtheory.simulation._ensemble as driver
+out, state, hosts, process = sys.argv[1:]
+driver._PAUSE = driver._WRITING = -1
+if hosts:
+    connect(hosts.split(","), int(process), timeout=60)
+model = Model(lambda p, z: (p["u"] * p["w"][0] - z["e"]) ** 2, params={"u": (), "w": (2,)},
+              random={"e": Normal(())})
+given = dict(params={"u": np.float32(1), "w": np.ones(2, np.float32)}, replicas=8,
+             key=jax.random.key(1), observe={"w": lambda p: p["w"]}, steps=3000)
+run = simulate(model, SGD(0.02), record_every=100, average_from=50, average_every=10,
+               checkpoint=state, **given)
+found = dict(u=run.params["u"], w=run.params["w"], seen=run.observables["w"],
+             final=run.final["w"], mean=run.averages["w"].mean, square=run.averages["w"].square)
+bad = simulate(model, SGD(30.0), **given)
+found |= dict(at=bad.divergence.step, stable=bad.divergence.largest_stable_rate)
+grid = sweep(model, SGD(0.02), {"learning_rate": [0.01, 0.02, 0.04]}, **given)
+found |= dict(grid=grid.w.values)
+np.savez(out, **found)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_without_a_block(tmp_path):
+    """Eight replicas are one block, which the first of two processes has."""
+    number = port()
+    hosts = f"127.0.0.1:{number},127.0.0.1:{number}"
+
+    def begin(name, hosts, process):
+        command = [
+            sys.executable,
+            "-c",
+            IDLE,
+            tmp_path / f"{name}.npz",
+            tmp_path / f"state{len(hosts)}",
+        ]
+        return subprocess.Popen(
+            [*map(str, command), hosts, str(process)], text=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    together = [begin("zero", hosts, 0), begin("first", hosts, 1)]
+    ends = [finish(p) for p in together]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    code, _, errors = finish(begin("alone", "", 0))
+    assert code == 0, errors
+    alone = np.load(tmp_path / "alone.npz")
+    for name in ("zero", "first"):
+        found = np.load(tmp_path / f"{name}.npz")
+        assert set(found) == set(alone) and len(found) == 9
+        for key in found:
+            assert np.array_equal(found[key], alone[key]), (name, key)
+
+
 def workers(process):
     """The computing processes that a command started."""
     path = f"/proc/{process.pid}/task/{process.pid}/children"

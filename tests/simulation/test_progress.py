@@ -66,3 +66,10 @@ def test_speed_and_time_left():
     assert "2,000 of 10,000 steps, 100 per second, 1:20 left" in out.getvalue()
     assert "4,000 of 10,000 steps, 150 per second, 0:40 left" in out.getvalue()
     assert [module._clock(s) for s in (59.6, 3601)] == ["1:00", "1:00:01"]
+
+
+def test_a_process_without_a_block_shows_no_estimate():
+    class Ensemble:
+        records, mine, per = {"p": np.zeros((0, 128, 3))}, [], 1
+
+    assert module._estimate(Ensemble) == ""
