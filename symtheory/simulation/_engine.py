@@ -165,8 +165,9 @@ def engine(program: Program) -> Engine:
                     records,
                     seen,
                 )
-            stop = jnp.minimum((t // every + 1) * every, last)
-            stop = jnp.minimum(stop, (wanted + 1) * chunk) if chunk else stop
+            # The next multiple itself may be beyond the largest 32-bit integer.
+            ahead = jnp.minimum(every - t % every, last - t)
+            stop = t + (jnp.minimum(ahead, chunk - t % chunk) if chunk else ahead)
             state = jax.lax.fori_loop(
                 t, stop, lambda i, now: update(*now, pick(noise, i), values), state
             )

@@ -27,6 +27,7 @@ _SECONDS = 1.0  # about how long a chunk takes
 _PAUSE = 1.0  # between one time that a state is saved and the next
 _WRITING = 20  # the pause is at least this many times as long as saving takes
 _NEVER = np.iinfo(np.int64).max
+_INT32 = np.iinfo(np.int32).max
 
 
 class Ensemble(Blocks):
@@ -154,7 +155,8 @@ class Ensemble(Blocks):
         """Return a block advanced from `first` to `last`; its records go where they belong."""
         plan = self.schedule
         state = self.position.states[block] if start is None else start
-        numbers = (np.int32(n) for n in (first, last, plan.every, plan.keep, plan.since))
+        keep = min(plan.keep, _INT32)  # further apart than there are steps: only the first record
+        numbers = (np.int32(n) for n in (first, last, plan.every, keep, plan.since))
         values = self.cells[block // self.per].values
         out = self.engine.segment(self.keys[block], state, *numbers, values)
         state, records = jax.block_until_ready(out)

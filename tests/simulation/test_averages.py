@@ -1,5 +1,7 @@
 """Running moments, thinning and the memory budget."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from symtheory.data import Normal
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.simulation import SGD, simulate
+from symtheory.simulation._asked import Asked, cell_of, starting
 from symtheory.simulation._engine import engine
+from symtheory.simulation._ensemble import Ensemble
 from symtheory.simulation._moments import merge
 
 KEY = jax.random.key(11)
@@ -144,3 +148,19 @@ def test_names_that_collide(names, change, text):
 def test_names_that_do_not_collide():
     found = run(observe={name: OBSERVE["v"] for name in ("v", "v_mean")}, steps=10).dataset()
     assert {"v", "v_mean", "v_final", "v_mean_final"} <= set(found)
+
+
+@pytest.mark.parametrize("dynamics", [SGD(0.02), SGD(0.02, batch_size=3)])
+def test_the_last_steps_of_the_longest_run(dynamics):
+    """Multiples of `every` beyond 2**31 - 1 are never formed."""
+    steps = 2**31 - 1
+    asked = Asked.of(dynamics, steps, 3, KEY, OBSERVE, steps, 0, 16)
+    initial, dtype = starting(MODEL, START, 3)
+    program = asked.program(MODEL, dynamics, dtype)
+    cells = [cell_of(program, dynamics, initial)]
+    ensemble = Ensemble(program, cells, 3, KEY, asked.schedule, jax.devices())
+    ensemble.position = dataclasses.replace(ensemble.position, done=steps - 49)
+    ensemble.advance()
+    assert ensemble.position.done == steps
+    assert ensemble.averages()[0]["v"].count == 3  # 48, 32 and 16 before 2**31
+    assert np.all(ensemble.params()["u"] != 1.0)
