@@ -65,9 +65,7 @@ class Ensemble(Blocks):
                 if self.program.averaging:
                     grid = FOLD * self.schedule.every
                     last = min(last, (first // grid + 1) * grid)
-                began = time.perf_counter()
-                due = began - saved > pause
-                seconds, due = self._chunk(first, last, due)
+                seconds, due = self._chunk(first, last, saved + pause)
                 unsaved = True
                 if first == 0 and rest is not None and self._at_rest():
                     rest()
@@ -104,8 +102,11 @@ class Ensemble(Blocks):
         alive = len(self.position.failed) < len(self.cells)
         return self.position.done == self.schedule.steps or not alive
 
-    def _chunk(self, first: int, last: int, due: bool) -> tuple[float, bool]:
-        """Advance every cell that is still finite; return the seconds and whether to save."""
+    def _chunk(self, first: int, last: int, due: float) -> tuple[float, bool]:
+        """Advance every cell that is still finite; return the seconds and whether to save.
+
+        It is to be saved if at the end of the chunk the time `due` is over.
+        """
         now = self.position
         active = [b for b in self.mine if b // self.per not in now.failed]
         began = time.perf_counter()
@@ -119,8 +120,9 @@ class Ensemble(Blocks):
                 cell = b // self.per
                 found[cell] = min(tuple(found[cell]), self._first_failure(b, first, last))
         # What every process must agree on: failures, how long it took, and when to save.
-        told = share(np.concatenate([found.ravel(), [int(seconds * 1e6), int(due)]]))
-        seconds, due = told[:, -2].max() / 1e6, bool(told[0, -1])
+        over = time.perf_counter() > due
+        told = share(np.concatenate([found.ravel(), [int(seconds * 1e6), int(over)]]))
+        seconds, over = told[:, -2].max() / 1e6, bool(told[0, -1])
         found = told[:, :-2].reshape(len(told), -1, 2)
         failed = {}
         for cell in np.flatnonzero((found[:, :, 0] < _NEVER).any(axis=0)):
@@ -137,7 +139,7 @@ class Ensemble(Blocks):
                 folded[b] = merge(folded[b], jax.tree.map(lambda x: np.asarray(x, float), moments))
                 states[b] = params, memory, jax.tree.map(lambda x: x * 0, moments)
         self.position = Position(last, states, folded, now.failed | failed)
-        return seconds, due
+        return seconds, over
 
     def _each(self, function: Callable[[int], Any], blocks: list[int]) -> list[Any]:
         """Apply a function to blocks, on all cores and devices."""

@@ -83,6 +83,21 @@ def test_a_cut_run_goes_on_to_the_last_bit(tmp_path, saving_always):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["state.npz", "state.previous.npz"]
 
 
+def test_a_chunk_longer_than_the_pause_is_saved_when_it_ends(tmp_path, monkeypatch):
+    """Also the first one: what is lost is never more than the pause and one chunk."""
+    monkeypatch.setattr(driver, "_PAUSE", 0.3)
+    call = driver.Ensemble._call
+
+    def slow(self, *args):
+        time.sleep(0.4)
+        return call(self, *args)
+
+    monkeypatch.setattr(driver.Ensemble, "_call", slow)
+    with pytest.raises(Cut):
+        run(tmp_path, replicas=3, progress=cut_after(1))
+    assert (tmp_path / "state.npz").exists()
+
+
 def test_interrupting_saves(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, progress=cut_after(2, KeyboardInterrupt))
