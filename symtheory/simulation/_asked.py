@@ -98,7 +98,7 @@ class Asked:
         memory: float | None,
         checkpoint: str | os.PathLike[str] | None,
         progress: Callable[[int, int], None] | bool | None,
-        rest: Callable[[], None] | None,
+        rest: Callable[[int], None] | None,
     ) -> Ensemble:
         """Return the ensemble at its end."""
         chosen = placement(devices)

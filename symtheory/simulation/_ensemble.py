@@ -37,11 +37,12 @@ class Ensemble(Blocks):
         self,
         report: Callable[[Ensemble], None] | None = None,
         checkpoint: Checkpoint | None = None,
-        rest: Callable[[], None] | None = None,
+        rest: Callable[[int], None] | None = None,
     ) -> None:
         """Advance all cells to the end, or to where they fail; go on from a checkpoint.
 
-        `rest` is called if after the first chunk some parameter is where it began.
+        `rest` is called with each cell of which after the first chunk some parameter is where it
+        began.
         """
         if checkpoint is not None:
             checkpoint.prepare()
@@ -53,7 +54,7 @@ class Ensemble(Blocks):
         self,
         report: Callable[[Ensemble], None] | None,
         checkpoint: Checkpoint | None,
-        rest: Callable[[], None] | None,
+        rest: Callable[[int], None] | None,
     ) -> None:
         steps, keep = self.schedule.steps, self.schedule.keep
         length, pause, saved = 1024, _PAUSE, time.perf_counter()
@@ -67,8 +68,9 @@ class Ensemble(Blocks):
                     last = min(last, (first // grid + 1) * grid)
                 seconds, due = self._chunk(first, last, saved + pause)
                 unsaved = True
-                if first == 0 and rest is not None and self._at_rest():
-                    rest()
+                if first == 0 and rest is not None:
+                    for cell in self._at_rest():
+                        rest(cell)
                 if checkpoint is not None and (due or self._ended()):
                     pause = max(_PAUSE, _WRITING * self._save(checkpoint))
                     unsaved, saved = False, time.perf_counter()
@@ -83,16 +85,18 @@ class Ensemble(Blocks):
                 self._save(checkpoint)
             raise
 
-    def _at_rest(self) -> bool:
-        """Tell whether a parameter of the first block is where it began, in every replica.
+    def _at_rest(self) -> list[int]:
+        """Return the cells of which a parameter is where it began, in every replica of a block.
 
-        The first block of some process is enough; a process without one has nothing to say.
+        The first block of a cell is looked at, by the process that has it.
         """
-        same = bool(self.mine) and self._unmoved()
-        return bool(share(np.array([same])).any())
+        same = np.zeros(len(self.cells), bool)
+        for block in self.mine:
+            if block % self.per == 0:
+                same[block // self.per] = self._unmoved(block)
+        return np.flatnonzero(share(same).any(axis=0)).tolist()
 
-    def _unmoved(self) -> bool:
-        block = self.mine[0]
+    def _unmoved(self, block: int) -> bool:
         start = self._block(self.cells[block // self.per].initial, block)
         now = self.position.states[block][0]
         same = jax.tree.map(lambda x, y: np.array_equal(x, np.asarray(y)), start, now)

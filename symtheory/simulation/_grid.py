@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,12 @@ class Group:
     model: Model
     cells: list[Cell]
     indices: list[tuple[int, ...]]
-    rest: Callable[[], None] | None
+    resolved: list[tuple[Any, ...]]
+
+    def rest(self, cell: int) -> None:
+        """Refuse a cell of which single precision rounds every step away."""
+        if self.resolved:
+            require_resolved(*self.resolved[cell])
 
 
 def group_points(
@@ -57,16 +62,14 @@ def group_points(
                 template = model.bind(**open_sizes) if open_sizes else model
                 swept = Swept(tuple((n, np.shape(bound.values[n])) for n in arrays))
             program = asked.program(template, here, dtype, swept)
-            rest = None
-            if dtype == np.float32:
-                given = (bound, here, initial, asked.schedule.steps, asked.key)
-                rest = lambda given=given: require_resolved(*given)
-            groups[label] = Group(program, template, [], [], rest)
+            groups[label] = Group(program, template, [], [], [])
         group = groups[label]
         swept = group.program.swept
         values = swept.arrays(group.model, bound.values, dtype) if swept else {}
         group.cells.append(cell_of(group.program, here, initial, values))
         group.indices.append(index)
+        if dtype == np.float32:
+            group.resolved.append((bound, here, initial, asked.schedule.steps, asked.key))
     return list(groups.values())
 
 

@@ -109,7 +109,7 @@ def simulate(
     began = time.perf_counter()
     rest = None
     if dtype == np.float32:
-        rest = lambda: require_resolved(model, dynamics, initial, steps, asked.key)
+        rest = lambda cell: require_resolved(model, dynamics, initial, steps, asked.key)
     ensemble = asked.run(program, [cell], devices, memory, checkpoint, progress, rest)
     divergence = _divergence(ensemble, dynamics) if ensemble.position.failed else None
     done = ensemble.done()

@@ -187,3 +187,11 @@ def test_observables_named_like_something_of_the_result(name):
             model, SGD(0.1), {"learning_rate": [0.1, 0.2]}, params=0.0, steps=10, key=KEY,
             observe={name: lambda p: p},
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("rates", [[1e-9, 0.1], [0.1, 1e-9], [0.1, 0.2, 1e-9]])
+def test_a_point_that_single_precision_does_not_resolve_is_refused(rates):
+    model = Model(lambda p, z: (p - z["x"]) ** 2 / 2, params=(), random={"x": Normal(())})
+    given = {"params": np.float32(1), "steps": 10**7, "key": KEY, "record_every": 10**6}
+    with pytest.raises(InputError, match=r"float32 cannot resolve this run: a step of rate 1e-09"):
+        sweep(model, SGD(0.1), {"learning_rate": rates}, **given)
