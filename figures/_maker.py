@@ -20,7 +20,7 @@ from figures._made import Made
 from figures._registry import Entry
 from figures._spec import Dataset, Numbers, Spec
 from figures._stamp import stamp, versions
-from proofs_check import side_by_side
+from proofs_check import prepare, side_by_side
 
 # What is kept with the arrays about them.
 _ABOUT = ("seconds that it took", "commit of the code")
@@ -176,8 +176,8 @@ def make(
             (`ALONE = True` in their file) are made one by one after the others.
         progress: Called with a line of text as work goes on; a function of a module.
     """
-    _store.prepare(out)
-    _store.prepare(out / "cache")
+    for folder in (out, out / "cache"):
+        prepare(folder, "--out")
     alone = [entry for entry in chosen if getattr(entry.module, "ALONE", False)]
     together = [entry for entry in chosen if entry not in alone]
     if jobs == 1 or len(together) < 2:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import importlib
 import pathlib
@@ -12,6 +11,7 @@ import re
 from collections.abc import Iterator
 from types import ModuleType
 
+from proofs_check import chosen
 from symtheory import InputError
 
 _FILE = re.compile(r"([fe])(\d)_\w+$")
@@ -69,13 +69,4 @@ def find(ids: list[str]) -> list[Entry]:
     Raises:
         InputError: An ID is unknown; the message suggests the nearest.
     """
-    known = {entry.id: entry for entry in entries()}
-    chosen = []
-    for text in ids:
-        name = text.upper()
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise InputError(f"there is no figure {text!r}; {hint}")
-        chosen.append(known[name])
-    return sorted(set(chosen)) if ids else list(known.values())
+    return chosen(ids, {entry.id: entry for entry in entries()}, "figure")

@@ -14,21 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-import symtheory as st
 from figures._spec import Dataset
-
-
-def prepare(folder: pathlib.Path) -> None:
-    """Make the folder, or say that it cannot be written, before anything is computed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise st.InputError(
-            f"the folder {str(folder)!r} cannot be written: {reason}; give another with --out"
-        ) from error
 
 
 @contextlib.contextmanager

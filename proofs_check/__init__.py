@@ -15,9 +15,11 @@ with `python -m proofs_check P1.4`, all with `symtheory check`.
 
 from proofs_check._claim import Budget as Budget
 from proofs_check._claim import Claim as Claim
+from proofs_check._kept import prepare as prepare
 from proofs_check._outcome import Outcome as Outcome
 from proofs_check._outcome import Spec as Spec
 from proofs_check._registry import Statement as Statement
+from proofs_check._registry import chosen as chosen
 from proofs_check._registry import find as find
 from proofs_check._registry import statements as statements
 from proofs_check._runner import check as check

@@ -72,7 +72,7 @@ class Place:
         os.replace(file.name, path)
 
 
-def prepare(folder: pathlib.Path) -> None:
+def prepare(folder: pathlib.Path, option: str = "--results") -> None:
     """Make the folder, or say that it cannot be written, before anything is computed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,7 @@ def prepare(folder: pathlib.Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise st.InputError(
-            f"the results folder {str(folder)!r} cannot be written: {reason}; give another with "
-            "--results"
+            f"the folder {str(folder)!r} cannot be written: {reason}; give another with {option}"
         ) from error
 
 

@@ -8,12 +8,15 @@ import functools
 import importlib
 import pathlib
 import re
+from collections.abc import Mapping
 from types import ModuleType
+from typing import TypeVar
 
 from symtheory import InputError
 
 _FILE = re.compile(r"(p1|p2|b)_(\d\d)_\w+$")
 _ORDER = ("P1", "B", "P2")
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -52,13 +55,19 @@ def find(ids: list[str]) -> list[Statement]:
     Raises:
         InputError: An ID is unknown; the message suggests the nearest.
     """
-    known = {statement.id: statement for statement in statements()}
-    chosen = []
-    for text in ids:
-        name = text.upper()
+    return chosen(ids, {statement.id: statement for statement in statements()}, "statement")
+
+
+def chosen(ids: list[str], known: Mapping[str, Item], kind: str) -> list[Item]:
+    """Return what is known under the given IDs, all of it for none, in its order.
+
+    Raises:
+        InputError: An ID is unknown; the message suggests the nearest.
+    """
+    names = {text.upper(): text for text in ids}
+    for name, text in names.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise InputError(f"there is no statement {text!r}; {hint}")
-        chosen.append(known[name])
-    return sorted(set(chosen)) if ids else list(known.values())
+            raise InputError(f"there is no {kind} {text!r}; {hint}")
+    return [item for name, item in known.items() if not names or name in names]
