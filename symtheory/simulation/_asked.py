@@ -85,9 +85,16 @@ class Asked:
         return Asked(replicas, key, seen, Schedule(steps, every, keep, since), True)
 
     def program(self, model: Model, dynamics: Any, dtype: Any, swept: Any = None) -> Program:
-        kind = fused(self.key).dtype
+        key = fused(self.key)
         return Program(
-            model, dynamics.static(), dtype, self.observers, kind, self.averaging, swept=swept
+            model,
+            dynamics.static(),
+            dtype,
+            self.observers,
+            jax.random.key_impl(key),
+            jax.random.key_data(key).shape,
+            self.averaging,
+            swept=swept,
         )
 
     def run(

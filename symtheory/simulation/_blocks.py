@@ -12,7 +12,6 @@ import numpy as np
 
 from symtheory.simulation._devices import share
 from symtheory.simulation._engine import Program, engine, to_lanes
-from symtheory.simulation._generator import fused
 from symtheory.simulation._moments import Average, merge
 
 
@@ -54,8 +53,8 @@ class Position:
 
 
 @jax.jit
-def _replica_keys(key: jax.Array, replicas: Any) -> jax.Array:
-    return fused(jax.vmap(lambda r: jax.random.fold_in(key, r))(replicas))
+def _key_data(key: jax.Array, replicas: Any) -> jax.Array:
+    return jax.random.key_data(jax.vmap(lambda r: jax.random.fold_in(key, r))(replicas))
 
 
 class Blocks:
@@ -83,10 +82,6 @@ class Blocks:
         self.mine = [b for b, device in enumerate(owners) if device.process_index == me]
         self.workers = workers or max(os.cpu_count() or 1, len(devices))
         self.device = {b: owners[b] for b in self.mine}
-        self.keys = {}
-        for b in self.mine:  # computed there: putting keys there afterwards takes longer
-            with jax.default_device(owners[b]):
-                self.keys[b] = _replica_keys(key, self._rows(b))
         count = schedule.records(schedule.steps)
         self.records = {
             name: np.zeros((len(self.mine), self.width, count, *x.shape), x.dtype)
@@ -97,10 +92,11 @@ class Blocks:
         )
         # Shapes of a state, for a process that has no block to look at.
         self.like = jax.eval_shape(self.engine.start, one)
+        self.keys = np.asarray(_key_data(key, np.arange(self.per * self.width)))
         states, folded = {}, {}
         for b in self.mine:
-            initial = self._block(cells[b // self.per].initial, b)
-            states[b] = self.engine.start(jax.device_put(initial, self.device[b]))
+            with jax.default_device(owners[b]):  # faster than putting it there
+                states[b] = self.engine.start(self._block(cells[b // self.per].initial, b))
             if program.averaging:
                 folded[b] = jax.tree.map(lambda x: np.zeros(x.shape), states[b][2])
         self.position = Position(0, states, folded, {})

@@ -40,7 +40,8 @@ class Program:
     dynamics: Any
     dtype: Any
     observers: tuple[Observer, ...]
-    key_type: Any
+    generator: Any
+    key_shape: tuple[int, ...]
     averaging: bool = False
     capacity: int = CAPACITY
     share: int = WIDEST_ON_ACCELERATOR
@@ -54,7 +55,8 @@ class Engine:
     A block is (params, memory, moments). The noise of a step is a function of the key and of the
     number of the step, so it is drawn again rather than carried along. `observables` are the shapes
     of what is recorded, `drawn` the bytes of noise that one replica needs at hand, `parts` the
-    functions of one replica with examples of their arguments.
+    functions of one replica with examples of their arguments. `segment(data, block, plan, values)`
+    takes the data of the block's keys, and `plan` = (first, last, every, keep, since).
     """
 
     width: int
@@ -80,7 +82,8 @@ def engine(program: Program) -> Engine:
     fixed = None if swept else dynamics.kernel(model, dtype)
     kernel = at({name: jnp.zeros(x.shape, x.dtype) for name, x in arrays.items()})
     chunk = kernel.chunk
-    key = jax.ShapeDtypeStruct((), program.key_type)
+    wrap = functools.partial(jax.random.wrap_key_data, impl=program.generator)
+    key = jax.eval_shape(wrap, jax.ShapeDtypeStruct(program.key_shape, jnp.uint32))
     index = jax.ShapeDtypeStruct((), jnp.int32)
     params = model.structure(dtype)[0]
     memory = jax.eval_shape(kernel.start, params)
@@ -134,10 +137,10 @@ def engine(program: Program) -> Engine:
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure)
 
     @jax.jit
-    def segment(
-        keys: Any, block: Any, first: Any, last: Any, every: Any, keep: Any, since: Any, values: Any
-    ) -> Any:
-        """Advance from step `first` to `last`; measure from `since` on, record always."""
+    def segment(data: Any, block: Any, plan: Any, values: Any) -> Any:
+        """Advance from step `first` to `last`; average from `since` on, record always."""
+        keys = wrap(data)
+        first, last, every, keep, since = plan
 
         def piece(carry: Any) -> Any:
             """Advance until the next measurement, or until the noise at hand is used up."""
@@ -166,7 +169,7 @@ def engine(program: Program) -> Engine:
                     seen,
                 )
             # The next multiple itself may be beyond the largest 32-bit integer.
-            ahead = jnp.minimum(every - t % every, last - t)
+            ahead = jnp.minimum(every - t % every, last - t) if measures else last - t
             stop = t + (jnp.minimum(ahead, chunk - t % chunk) if chunk else ahead)
             state = jax.lax.fori_loop(
                 t, stop, lambda i, now: update(*now, pick(noise, i), values), state

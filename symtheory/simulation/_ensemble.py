@@ -8,6 +8,7 @@ on is in one `Position`, swapped in one assignment: a run can be cut at any mome
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,12 @@ _NEVER = np.iinfo(np.int64).max
 _INT32 = np.iinfo(np.int32).max
 
 
+@functools.lru_cache(maxsize=4)
+def _pool(workers: int) -> concurrent.futures.ThreadPoolExecutor:
+    # Kept, because starting and stopping threads takes as long as some hundred steps.
+    return concurrent.futures.ThreadPoolExecutor(workers)
+
+
 class Ensemble(Blocks):
     """Blocks that are advanced."""
 
@@ -47,15 +54,6 @@ class Ensemble(Blocks):
         if checkpoint is not None:
             checkpoint.prepare()
             self.restore(checkpoint.load())
-        with concurrent.futures.ThreadPoolExecutor(self.workers) as self.pool:
-            self._advance(report, checkpoint, rest)
-
-    def _advance(
-        self,
-        report: Callable[[Ensemble], None] | None,
-        checkpoint: Checkpoint | None,
-        rest: Callable[[int], None] | None,
-    ) -> None:
         steps, keep = self.schedule.steps, self.schedule.keep
         length, pause, saved = 1024, _PAUSE, time.perf_counter()
         unsaved = False
@@ -149,7 +147,7 @@ class Ensemble(Blocks):
         """Apply a function to blocks, on all cores and devices."""
         if len(blocks) <= 1 or self.workers == 1:
             return [function(b) for b in blocks]
-        futures = [self.pool.submit(function, b) for b in blocks]
+        futures = [_pool(self.workers).submit(function, b) for b in blocks]
         try:
             return [future.result() for future in futures]
         except BaseException:
@@ -162,9 +160,9 @@ class Ensemble(Blocks):
         plan = self.schedule
         state = self.position.states[block] if start is None else start
         keep = min(plan.keep, _INT32)  # further apart than there are steps: only the first record
-        numbers = (np.int32(n) for n in (first, last, plan.every, keep, plan.since))
+        numbers = np.array([first, last, plan.every, keep, plan.since], np.int32)
         values = self.cells[block // self.per].values
-        out = self.engine.segment(self.keys[block], state, *numbers, values)
+        out = self.engine.segment(self.keys[self._rows(block)], state, numbers, values)
         state, records = jax.block_until_ready(out)
         begin, end = plan.records(first), plan.records(last)
         skipped = begin - first // plan.keep  # 1 where a chunk begins between two records
