@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from symtheory.commands import COMMANDS
-from symtheory.commands._outputs import stop_quietly
+from symtheory.commands._outputs import explain, stop_quietly
 
 app = typer.Typer(
     name="symtheory",
@@ -49,20 +49,12 @@ for _name in COMMANDS:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from symtheory.errors import SymtheoryError
-
     try:
         app()
-    except SymtheoryError as error:
-        print(f"symtheory: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("symtheory: interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         stop_quietly()
-    except OSError as error:
-        where = f" {str(error.filename)!r}" if error.filename else ""
-        reason = error.strerror or str(error)
-        print(f"symtheory: cannot use{where}: {reason}; give another path", file=sys.stderr)
-        sys.exit(2)
+    except (Exception, KeyboardInterrupt) as error:
+        code = explain(error)
+        if code is None:
+            raise
+        sys.exit(code)

@@ -6,9 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Callable
+from typing import Any
 
-from symtheory.commands._outputs import note
+import typer
+
+from symtheory.commands._outputs import explain, note
 
 _MARK = "SYMTHEORY_HOSTED"
 _LOST = 3
@@ -24,26 +30,54 @@ def hosted(hosts: str, process: int | None, timeout: float, work: Callable[[], N
         sys.exit(_watched())
     from symtheory.simulation import LostProcess, connect
 
+    _end_with(int(os.environ.pop(_MARK)))
     names = None if hosts == "auto" else [name for name in hosts.split(",") if name.strip()]
     connect(names, process, timeout=timeout)
+    # Whoever asks for the end (a scheduler, say) gets the state saved, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         work()
-    except (LostProcess, KeyboardInterrupt) as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        note("interrupted" if interrupted else str(error))
+    except typer.Exit:  # all processes come to the end together
+        raise
+    except BaseException as error:
+        code = explain(error)
+        if code is None:
+            traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(130 if interrupted else _LOST)  # JAX would wait for the others to shut down
+        # At once: JAX would wait for the others, and they for this one.
+        os._exit(_LOST if isinstance(error, LostProcess) else 1 if code is None else code)
+
+
+def _end_with(watcher: int) -> None:
+    """End this process when the one that watches it is gone; there is nobody else to stop it."""
+
+    def look() -> None:
+        while os.getppid() == watcher:
+            time.sleep(1)
+        os._exit(_LOST)
+
+    if os.name != "nt":  # there the parent stays the same
+        threading.Thread(target=look, daemon=True).start()
 
 
 def _watched() -> int:
     command = [sys.executable, "-m", "symtheory", *sys.argv[1:]]
-    child = subprocess.Popen(command, env=os.environ | {_MARK: "1"})
+    child = subprocess.Popen(command, env=os.environ | {_MARK: str(os.getpid())})
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    asked: list[int] = []
+
+    def forward(number: int, frame: Any) -> None:
+        asked.append(number)
+        child.terminate()
+
+    signal.signal(signal.SIGTERM, forward)
     code = child.wait()
     if code >= 0:
         return code
+    if asked:  # before it could save anything
+        note("ended as asked (SIGTERM)")
+        return 128 + signal.SIGTERM
     name = signal.Signals(-code).name
     note(
         f"this process was ended ({name}): another process of the run died or never came (see "

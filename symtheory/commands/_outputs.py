@@ -35,6 +35,23 @@ def note(text: str) -> None:
     print(f"symtheory: {text}", file=sys.stderr)
 
 
+def explain(error: BaseException) -> int | None:
+    """Print what a user can do about an error; return the exit code, None for a bug of ours."""
+    from symtheory.errors import SymtheoryError
+
+    if isinstance(error, KeyboardInterrupt):
+        note("interrupted")
+        return 130
+    if isinstance(error, SymtheoryError):
+        note(str(error))
+        return 2
+    if isinstance(error, OSError):
+        where = f" {str(error.filename)!r}" if error.filename else ""
+        note(f"cannot use{where}: {error.strerror or error}; give another path")
+        return 2
+    return None
+
+
 @contextlib.contextmanager
 def reporting(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function that shows progress on stderr, a line per stage where it is no terminal."""

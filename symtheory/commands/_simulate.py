@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 from typing import Annotated, Any
 
@@ -28,6 +27,7 @@ from symtheory.commands._options import (
 )
 from symtheory.commands._outputs import finish, note
 from symtheory.errors import InputError
+from symtheory.files import replacing
 
 
 def command(
@@ -87,7 +87,7 @@ def command(
         import jax
 
         from symtheory.comparison import diverged_verdict, starting_points
-        from symtheory.simulation import SGD, simulate
+        from symtheory.simulation import SGD, simulate, together
         from symtheory.theory import derive_entries
 
         source = load(model)
@@ -115,10 +115,14 @@ def command(
         if result.diverged:
             verdict = diverged_verdict(result)
             data = {"model": source.name, "verdict": verdict.to_json()}
+            if jax.process_index():  # every process has the same results, and one says so
+                raise typer.Exit(3)
             finish(as_json, "simulate", data, [f"{verdict.status}: {verdict.how}"], "inconclusive")
-        if jax.process_index():  # every process has the same results
+        with together():  # the others wait until it is written
+            if jax.process_index() == 0:
+                _write(result, out)
+        if jax.process_index():
             raise typer.Exit()
-        _write(result, out)
         summary = {"model": source.name, "file": str(out), "seconds": result.seconds}
         finish(as_json, "simulate", summary, [result.describe(), f"[bold]File[/]      {out}"])
 
@@ -155,6 +159,5 @@ def _write_npz(result: Any, path: pathlib.Path) -> None:
         },
         "settings": np.array(result.describe()),
     }
-    partial = path.with_name(f".{path.stem}.partial.npz")
-    np.savez(partial, **arrays)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        np.savez(partial, **arrays)

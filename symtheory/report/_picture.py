@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 from typing import Any
 
 import numpy as np
 
 from symtheory.comparison import Experiment, diagonal_weights, measured_charge
+from symtheory.files import replacing
 
 # Colours told apart with any colour vision, and by lightness in grey (Okabe and Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -53,7 +53,6 @@ def draw(result: Experiment) -> Any:
 def save(figure: Any, path: pathlib.Path) -> pathlib.Path:
     """Write a figure; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    figure.savefig(partial, dpi=150)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=150)
     return path

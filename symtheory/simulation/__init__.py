@@ -5,6 +5,7 @@ Independent of `symtheory.theory` and `symtheory.symmetry`: the two are compared
 
 from symtheory.simulation._checkpoint import CheckpointError as CheckpointError
 from symtheory.simulation._devices import LostProcess as LostProcess
+from symtheory.simulation._devices import together as together
 from symtheory.simulation._flow import GradientFlow as GradientFlow
 from symtheory.simulation._hosts import connect as connect
 from symtheory.simulation._moments import Average as Average
@@ -27,4 +28,5 @@ __all__ = [
     "connect",
     "simulate",
     "sweep",
+    "together",
 ]

@@ -17,7 +17,7 @@ from symtheory.model import Model
 from symtheory.simulation import _checks
 from symtheory.simulation._blocks import Cell, Schedule
 from symtheory.simulation._checkpoint import Checkpoint
-from symtheory.simulation._devices import placement, require_same_run
+from symtheory.simulation._devices import placement, require_same_run, share, together
 from symtheory.simulation._engine import Program
 from symtheory.simulation._ensemble import Ensemble
 from symtheory.simulation._fingerprint import describe
@@ -108,24 +108,28 @@ class Asked:
         rest: Callable[[int], None] | None,
     ) -> Ensemble:
         """Return the ensemble at its end."""
-        chosen = placement(devices)
-        if jax.default_backend() != "cpu":  # there the width of a block is fixed
-            share = -(-self.replicas * len(cells) // len(chosen))
-            program = dataclasses.replace(program, share=min(share, program.share))
-        if memory is not None:
-            memory = _checks.positive("memory", memory)
-        count = self.schedule.records(self.schedule.steps)
-        plan = fit(
-            program, self.replicas, len(cells), count, chosen, memory, checkpoint is not None
-        )
-        saved = None
-        if checkpoint is not None or jax.process_count() > 1:
-            spec = describe(plan.program, cells, self.replicas, self.key, self.schedule)
-            require_same_run(spec)
-            if checkpoint is not None:
-                saved = Checkpoint(pathlib.Path(checkpoint), spec)
+        saved, spec = None, {}
+        with together():
+            chosen = placement(devices)
+            if jax.default_backend() != "cpu":  # there the width of a block is fixed
+                each = -(-self.replicas * len(cells) // len(chosen))
+                program = dataclasses.replace(program, share=min(each, program.share))
+            if memory is not None:
+                memory = _checks.positive("memory", memory)
+            count = self.schedule.records(self.schedule.steps)
+            plan = fit(program, self.replicas, len(cells), count, chosen, memory)
+            if checkpoint is not None or jax.process_count() > 1:
+                spec = describe(plan.program, cells, self.replicas, self.key, self.schedule)
+                spec["kind of device"] = ", ".join(sorted({d.device_kind for d in chosen}))
+        if checkpoint is not None:
+            saved = Checkpoint(pathlib.Path(checkpoint), spec)
+        named = ", ".join(map(str, chosen))
+        require_same_run({**spec, "devices": named, "checkpoint": "given" if saved else "none"})
+        # Where memory is short, chunks are as short as the shortest of all processes.
+        capacity = int(share(np.array(plan.program.capacity)).min())
+        program = dataclasses.replace(plan.program, capacity=capacity)
         ensemble = Ensemble(
-            plan.program, cells, self.replicas, self.key, self.schedule, chosen, plan.workers
+            program, cells, self.replicas, self.key, self.schedule, chosen, plan.workers
         )
         ensemble.advance(reporter(progress), saved, rest)
         return ensemble

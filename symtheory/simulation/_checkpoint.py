@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import pathlib
+import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import filelock
 import jax
 import numpy as np
 
 from symtheory.errors import SymtheoryError
-from symtheory.simulation._devices import from_first
+from symtheory.files import replacing
+from symtheory.simulation._devices import from_first, together
 
-NAME, PREVIOUS, PARTIAL = "state.npz", "state.previous.npz", "state.partial"
-DAMAGED = "state.damaged.npz"
+NAME, PREVIOUS, DAMAGED = "state.npz", "state.previous.npz", "state.damaged.npz"
+LOCK = "state.lock"
 
 
 class CheckpointError(SymtheoryError):
@@ -34,40 +36,62 @@ class Checkpoint:
 
     A new state is written beside the old one, synced to disk and then renamed, so that at every
     moment one of the two files is whole. Each array is in NumPy's format and has a checksum. Only
-    the first process of a run touches the folder.
+    the first process of a run touches the folder; what it cannot do is raised in all of them.
     """
 
     folder: pathlib.Path
     spec: Mapping[str, str]
 
-    def prepare(self) -> None:
-        """Make the folder, and see that it can be written, before anything is computed for it."""
-        if jax.process_index():
-            return
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder and keep it for this run, before anything is computed for it.
+
+        Raises:
+            CheckpointError: It cannot be written, or another run has it.
+        """
+        lock = filelock.FileLock(self.folder / LOCK, timeout=0)
+        with together():
+            if jax.process_index() == 0:
+                self._acquire(lock)
+        try:
+            yield
+        finally:
+            lock.release()  # as the system does for a process that is killed
+
+    def _acquire(self, lock: filelock.BaseFileLock) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            trial = self.folder / PARTIAL
-            trial.write_bytes(b"x")
-            trial.unlink()
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise CheckpointError(
+                f"{str(self.folder)!r} is in use by another run; wait until it ends, or give "
+                "another folder"
+            ) from error
+        except NotImplementedError:  # a file system without locks
+            warnings.warn(
+                f"{str(self.folder)!r} cannot be locked: see that no other run uses it",
+                stacklevel=2,
+            )
         except OSError as error:
             raise self._unwritable(error) from error
 
     def save(self, meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         """Write a state; when that fails, the states before it are still there."""
-        partial, state = self.folder / PARTIAL, self.folder / NAME
+        with together():
+            if jax.process_index() == 0:
+                self._write(meta, arrays)
+
+    def _write(self, meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        state = self.folder / NAME
         text = json.dumps({"spec": dict(self.spec), "arrays": sorted(arrays), **meta})
         try:
-            with partial.open("wb") as file:
-                np.savez(file, meta=np.array(text), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            if state.exists():
-                os.replace(state, self.folder / PREVIOUS)
-            os.replace(partial, state)
-            _sync_folder(self.folder)
+            with replacing(state) as new:
+                np.savez(new, meta=np.array(text), **arrays)
+                if state.exists():
+                    os.replace(state, self.folder / PREVIOUS)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
             raise self._unwritable(error) from error
 
     def load(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
@@ -76,11 +100,14 @@ class Checkpoint:
         Raises:
             CheckpointError: It is the state of another run, or no state in the folder is whole.
         """
-        data, broken = (None, None) if jax.process_index() else self._newest()
-        data = from_first(data)
-        if data is None:
+        found, broken = None, None
+        with together():
+            if jax.process_index() == 0:
+                found, broken = self._newest()
+        found = from_first(found)
+        if found is None:
             return None
-        meta, arrays = _parse(data)
+        meta, arrays = found
         theirs = meta["spec"]
         different = [n for n in {**theirs, **self.spec} if theirs.get(n) != self.spec.get(n)]
         if different:
@@ -90,20 +117,20 @@ class Checkpoint:
                 f"differ ({name} is {theirs.get(name)} there and {self.spec.get(name)} here); "
                 "give another folder, or remove this one"
             )
-        if broken is not None:  # else the next save would put it in place of the whole one
-            try:
-                os.replace(broken, self.folder / DAMAGED)
-            except OSError as error:
-                raise self._unwritable(error) from error
+        with together():
+            if broken is not None:  # else the next save would put it in place of the whole one
+                try:
+                    os.replace(broken, self.folder / DAMAGED)
+                except OSError as error:
+                    raise self._unwritable(error) from error
         return meta, arrays
 
-    def _newest(self) -> tuple[bytes | None, pathlib.Path | None]:
-        """Return the newest whole state, and the newer one that is not, if any."""
+    def _newest(self) -> tuple[Any, pathlib.Path | None]:
+        """Return (meta, arrays) of the newest whole state, and the newer file that is not whole."""
         found = [path for name in (NAME, PREVIOUS) if (path := self.folder / name).exists()]
         for path in found:
             try:
-                data = path.read_bytes()
-                _parse(data)
+                state = _parse(path)
             except (OSError, *_BROKEN) as error:
                 what = "is damaged (cut short or changed)"
                 if isinstance(error, OSError):
@@ -111,7 +138,7 @@ class Checkpoint:
                 then = "no other is left" if path == found[-1] else "going back to the one before"
                 warnings.warn(f"the checkpoint {str(path)!r} {what}; {then}", stacklevel=2)
             else:
-                return data, None if path == found[0] else found[0]
+                return state, None if path == found[0] else found[0]
         if found:
             raise CheckpointError(
                 f"no checkpoint in {str(self.folder)!r} is whole; remove the folder to start anew"
@@ -133,24 +160,14 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _parse(source: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return meta and arrays; the checksums of the archive are compared on the way.
 
     Its list of contents has no checksum: which arrays there must be is kept in meta.
     """
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+    with np.load(source, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     meta = json.loads(str(arrays.pop("meta")))
     if sorted(arrays) != meta["arrays"]:
         raise ValueError(f"the arrays are {sorted(arrays)}, not {meta['arrays']}")
     return meta, arrays
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from symtheory.errors import InputError
+from symtheory.files import replacing
 
 
 def of_run(run: Any) -> Any:
@@ -72,10 +72,8 @@ def xarray() -> Any:
 def write(dataset: Any, path: str | os.PathLike[str]) -> None:
     """Write a data set as netCDF, whole or not at all."""
     _module("h5netcdf")
-    path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    dataset.to_netcdf(partial, engine="h5netcdf")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        dataset.to_netcdf(partial, engine="h5netcdf")
 
 
 def _module(name: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ _SOURCE = "jax.devices() lists them"
 
 
 class LostProcess(SymtheoryError):
-    """Another process of the run ended; a run with a checkpoint can be resumed."""
+    """Another process of the run ended or failed; a run with a checkpoint can be resumed."""
 
 
 def placement(devices: Any) -> list[Any]:
@@ -55,6 +56,34 @@ def placement(devices: Any) -> list[Any]:
     return chosen
 
 
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Do what a block says in every process of a run, or in none.
+
+    Every process must come to it, and it ends when all are through. An error in the block is raised
+    in its own process, and in all others a `LostProcess` that quotes it: nobody goes on, and nobody
+    waits for one that has given up. What the processes tell each other has no place in the block.
+
+    Raises:
+        LostProcess: The block failed in another process.
+
+    >>> with together():
+    ...     text = "what may fail in one process"
+    """
+    error = None
+    try:
+        yield
+    except Exception as found:
+        error = found
+    if jax.process_count() > 1:
+        told = share_text("" if error is None else f"{type(error).__name__}: {error}")
+        for process, text in enumerate(told):
+            if text and error is None:
+                raise LostProcess(f"process {process} of {len(told)} stopped: {text}")
+    if error is not None:
+        raise error
+
+
 def share(array: np.ndarray) -> np.ndarray:
     """Return what each process gave, along a new leading axis; all must give the same shape.
 
@@ -68,15 +97,21 @@ def share(array: np.ndarray) -> np.ndarray:
 
     # Bytes, because JAX would round numbers to 32 bits where 64 are switched off.
     raw = array.reshape(-1).view(np.uint8)
-    try:
+    with _lost_if_broken():
         out = np.asarray(multihost_utils.process_allgather(raw))
+    return out.reshape(jax.process_count(), -1).view(array.dtype).reshape(-1, *array.shape)
+
+
+@contextlib.contextmanager
+def _lost_if_broken() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise LostProcess(
             f"process {jax.process_index()} of {jax.process_count()} lost another one ({reason}); "
             "start all again with the same command: a run with a checkpoint goes on from there"
         ) from error
-    return out.reshape(jax.process_count(), -1).view(array.dtype).reshape(-1, *array.shape)
 
 
 def share_text(text: str) -> list[str]:
@@ -108,15 +143,27 @@ def require_same_run(spec: dict[str, str]) -> None:
             )
 
 
-def from_first(data: bytes | None) -> bytes | None:
-    """Return what the first process gave."""
+def from_first(
+    found: tuple[dict[str, Any], dict[str, np.ndarray]] | None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """Return the (meta, arrays) that the first process has, if it has any."""
     if jax.process_count() == 1:
-        return data
-    first = jax.process_index() == 0
-    size = int(share(np.array([-1 if data is None else len(data)]))[0, 0])
-    if size < 0:
+        return found
+    meta, arrays = found or (None, {})
+    kinds = {name: (x.dtype.str, x.shape) for name, x in arrays.items()}
+    meta, kinds = json.loads(share_text(json.dumps([meta, kinds]))[0])
+    if meta is None:
         return None
-    raw = np.zeros(size, np.uint8)
-    if first and data is not None:
-        raw[:] = np.frombuffer(data, np.uint8)
-    return share(raw)[0].tobytes()
+    blank = {name: np.zeros(shape, kind) for name, (kind, shape) in kinds.items()}
+    return meta, {name: _broadcast(arrays.get(name, x)) for name, x in blank.items()}
+
+
+def _broadcast(array: np.ndarray) -> np.ndarray:
+    from jax.experimental import multihost_utils
+
+    if not array.size:
+        return array
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    with _lost_if_broken():
+        out = np.asarray(multihost_utils.broadcast_one_to_all(raw))
+    return out.view(array.dtype).reshape(array.shape)

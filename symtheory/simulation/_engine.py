@@ -202,6 +202,7 @@ def engine(program: Program) -> Engine:
 
     drawn = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(noise))
     parts = (
+        (kernel.start, (params,)),
         (draw_one, (key, (index, arrays))),
         (update_one, (params, memory, one, (settings, arrays))),
         (gradient_one, (params, one, arrays)),

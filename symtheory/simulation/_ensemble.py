@@ -8,6 +8,7 @@ on is in one `Position`, swapped in one assignment: a run can be cut at any mome
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import time
 from collections.abc import Callable
@@ -18,7 +19,8 @@ import numpy as np
 
 from symtheory.simulation._blocks import Blocks, Position
 from symtheory.simulation._checkpoint import Checkpoint
-from symtheory.simulation._devices import share
+from symtheory.simulation._devices import share, together
+from symtheory.simulation._interrupt import deferred
 from symtheory.simulation._moments import merge
 
 FOLD = 1024
@@ -51,9 +53,19 @@ class Ensemble(Blocks):
         `rest` is called with each cell of which after the first chunk some parameter is where it
         began.
         """
-        if checkpoint is not None:
-            checkpoint.prepare()
-            self.restore(checkpoint.load())
+        with contextlib.ExitStack() as stack:
+            if checkpoint is not None:
+                stack.enter_context(checkpoint.held())
+                self.restore(checkpoint.load())
+            self._advance(report, checkpoint, rest, stack.enter_context(deferred()))
+
+    def _advance(
+        self,
+        report: Callable[[Ensemble], None] | None,
+        checkpoint: Checkpoint | None,
+        rest: Callable[[int], None] | None,
+        interrupted: Callable[[], bool],
+    ) -> None:
         steps, keep = self.schedule.steps, self.schedule.keep
         length, pause, saved = 1024, _PAUSE, time.perf_counter()
         unsaved = False
@@ -64,16 +76,24 @@ class Ensemble(Blocks):
                 if self.program.averaging:
                     grid = FOLD * self.schedule.every
                     last = min(last, (first // grid + 1) * grid)
-                seconds, due = self._chunk(first, last, saved + pause)
+                seconds = self._chunk(first, last)
                 unsaved = True
                 if first == 0 and rest is not None:
-                    for cell in self._at_rest():
-                        rest(cell)
-                if checkpoint is not None and (due or self._ended()):
+                    stuck = self._at_rest()
+                    with together():
+                        for cell in stuck:
+                            rest(cell)
+                # All processes save, and stop, at the same steps: they agree on it.
+                wishes = np.array([interrupted(), time.perf_counter() > saved + pause])
+                stop, due = np.any(share(wishes), axis=0)
+                if checkpoint is not None and (due or stop or self._ended()):
                     pause = max(_PAUSE, _WRITING * self._save(checkpoint))
                     unsaved, saved = False, time.perf_counter()
                 if report is not None:
-                    report(self)
+                    with together():
+                        report(self)
+                if stop:
+                    raise KeyboardInterrupt
                 if seconds < _SECONDS / 4:
                     length *= 4
                 elif seconds > 2 * _SECONDS:
@@ -104,35 +124,35 @@ class Ensemble(Blocks):
         alive = len(self.position.failed) < len(self.cells)
         return self.position.done == self.schedule.steps or not alive
 
-    def _chunk(self, first: int, last: int, due: float) -> tuple[float, bool]:
-        """Advance every cell that is still finite; return the seconds and whether to save.
-
-        It is to be saved if at the end of the chunk the time `due` is over.
-        """
+    def _chunk(self, first: int, last: int) -> float:
+        """Advance every cell that is still finite; return the seconds that the slowest took."""
         now = self.position
         active = [b for b in self.mine if b // self.per not in now.failed]
-        began = time.perf_counter()
-        outs = dict(
-            zip(active, self._each(lambda b: self._call(b, first, last), active), strict=True)
-        )
-        seconds = time.perf_counter() - began
+        outs: dict[int, Any] = {}
         found = np.full((len(self.cells), 2), _NEVER)
-        for b, state in outs.items():
-            if not self._finite(b, state[0]).all():
-                cell = b // self.per
-                found[cell] = min(tuple(found[cell]), self._first_failure(b, first, last))
-        # What every process must agree on: failures, how long it took, and when to save.
-        over = time.perf_counter() > due
-        told = share(np.concatenate([found.ravel(), [int(seconds * 1e6), int(over)]]))
-        seconds, over = told[:, -2].max() / 1e6, bool(told[0, -1])
-        found = told[:, :-2].reshape(len(told), -1, 2)
+        began = time.perf_counter()
+        with together():
+            advanced = self._each(lambda b: self._call(b, first, last), active)
+            outs |= zip(active, advanced, strict=True)
+            seconds = time.perf_counter() - began
+            for b, state in outs.items():
+                if not self._finite(b, state[0]).all():
+                    cell = b // self.per
+                    found[cell] = min(tuple(found[cell]), self._first_failure(b, first, last))
+        # What every process must agree on: failures, and how long it took.
+        told = share(np.concatenate([found.ravel(), [int(seconds * 1e6)]]))
+        seconds = told[:, -1].max() / 1e6
+        found = told[:, :-1].reshape(len(told), -1, 2)
         failed = {}
         for cell in np.flatnonzero((found[:, :, 0] < _NEVER).any(axis=0)):
             step, replica = min(tuple(row) for row in found[:, cell].tolist())
             failed[int(cell)] = (int(step), int(replica))
         again = [b for b in active if b // self.per in failed]
         until = {b: failed[b // self.per][0] for b in again}
-        outs |= zip(again, self._each(lambda b: self._call(b, first, until[b]), again), strict=True)
+        if failed:
+            with together():
+                repeated = self._each(lambda b: self._call(b, first, until[b]), again)
+                outs |= zip(again, repeated, strict=True)
         states, folded = now.states | outs, now.folded
         if self.program.averaging and last % (FOLD * self.schedule.every) == 0:
             folded = dict(folded)
@@ -141,7 +161,7 @@ class Ensemble(Blocks):
                 folded[b] = merge(folded[b], jax.tree.map(lambda x: np.asarray(x, float), moments))
                 states[b] = params, memory, jax.tree.map(lambda x: x * 0, moments)
         self.position = Position(last, states, folded, now.failed | failed)
-        return seconds, over
+        return seconds
 
     def _each(self, function: Callable[[int], Any], blocks: list[int]) -> list[Any]:
         """Apply a function to blocks, on all cores and devices."""
@@ -199,7 +219,5 @@ class Ensemble(Blocks):
     def _save(self, checkpoint: Checkpoint) -> float:
         """Write the position; return the seconds that took."""
         began = time.perf_counter()
-        meta, arrays = self.saved()
-        if jax.process_index() == 0:
-            checkpoint.save(meta, arrays)
+        checkpoint.save(*self.saved())
         return time.perf_counter() - began

@@ -27,7 +27,9 @@ def connect(
 
     Afterwards `jax.devices()` are those of all processes, `simulate` deals the replicas to them,
     and every process gets the same results. A process that ends is noticed by the others after the
-    chunk at hand (about a second), one that falls silent after 30 seconds.
+    chunk at hand (about a second), one that falls silent after 30 seconds. From now on an exception
+    that is not caught ends the process at once, without what is registered with `atexit`: on its
+    way out JAX would wait for the others, and they for this one.
 
     Args:
         hosts: One address for each process, as "name" or "name:port"; the first one coordinates.
@@ -80,6 +82,23 @@ def connect(
         ) from error
     with _nothing_on_stdout():
         require_same_run(versions())
+    _end_at_once_on_errors()
+
+
+def _end_at_once_on_errors() -> None:
+    """Let an error that nobody catches end this process without a wait for the others.
+
+    JAX waits for them on the way out, and they for this one in their next exchange.
+    """
+    before = sys.excepthook
+
+    def hook(*error: Any) -> None:
+        before(*error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130 if issubclass(error[0], KeyboardInterrupt) else 1)
+
+    sys.excepthook = hook
 
 
 def _parse(host: str) -> tuple[str, int]:

@@ -30,7 +30,6 @@ def fit(
     records: int,
     devices: list[Any],
     budget: float | None,
-    saving: bool,
 ) -> Plan:
     """Return a plan within `budget` GiB of arrays; shorter chunks and fewer at a time if need be.
 
@@ -43,20 +42,23 @@ def fit(
     found = engine(program)
     seen = sum(x.size * x.dtype.itemsize for x in found.observables.values())
     state = _bytes(program.model.structure(program.dtype)[0])
-    moments = 2 * len(found.observables) * seen if program.averaging else 0
+    moments = 2 * seen + 8 if program.averaging else 0
     lanes = cells * found.width * math.ceil(replicas / found.width)
     here = sum(d.process_index == jax.process_index() for d in devices) / len(devices)
-    # Twice the state (momentum), twice while it is replaced; all of it again to be saved.
-    copies = 2 if saving else 1
-    held = lanes * (4 * state + 3 * moments) * copies
+    # Parameters and momentum, both twice while they are replaced; moments twice, once in double.
+    held = here * lanes * (4 * state + 3 * moments)
     kept = lanes * records * seen
-    # With other processes, what they have is gathered here in the end.
-    base = held * here + kept * (here if here == 1 else 1 + here)
+    # To be saved, restored or returned it is copied; among processes gathered, padded and put in
+    # order.
+    copied = (1 if here == 1 else 3) * (lanes * (2 * state + 3 * moments) + kept)
     capacity, workers = program.capacity, most
 
-    def need() -> float:
+    def working() -> float:
         chunk = found.width * (2 * found.drawn + 2 * (capacity + 1) * seen + 4 * state)
-        return base + workers * chunk
+        return max(workers * chunk, copied)
+
+    def need() -> float:
+        return held + here * kept + working()
 
     while need() > budget * _GIB and (workers > 1 or capacity > 1):
         if workers > 1:
@@ -66,9 +68,10 @@ def fit(
     if need() > budget * _GIB:
         raise InputError(
             f"memory is {budget:g} GiB, but one chunk needs {need() / _GIB:.3g} GiB: "
-            f"{kept / _GIB:.3g} for {records} records of {cells * replicas} replicas, "
-            f"{held / _GIB:.3g} for their state and {(need() - base) / _GIB:.3g} to advance "
-            f"{found.width} of them; raise record_every, lower replicas or raise memory"
+            f"{here * kept / _GIB:.3g} for {records} records of {cells * replicas} replicas, "
+            f"{held / _GIB:.3g} for their state and {working() / _GIB:.3g} to advance "
+            f"{found.width} of them or to copy what is returned; raise record_every, lower "
+            "replicas or raise memory"
         )
     return Plan(dataclasses.replace(program, capacity=capacity), workers)
 

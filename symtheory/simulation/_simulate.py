@@ -17,6 +17,7 @@ from symtheory.simulation._blocks import Schedule
 from symtheory.simulation._ensemble import Ensemble
 from symtheory.simulation._observe import check_names
 from symtheory.simulation._precision import require_resolved
+from symtheory.simulation._progress import reporter
 from symtheory.simulation._run import Divergence, Run
 
 _HALVINGS = 40
@@ -111,7 +112,9 @@ def simulate(
     if dtype == np.float32:
         rest = lambda cell: require_resolved(model, dynamics, initial, steps, asked.key)
     ensemble = asked.run(program, [cell], devices, memory, checkpoint, progress, rest)
-    divergence = _divergence(ensemble, dynamics) if ensemble.position.failed else None
+    divergence = None
+    if ensemble.position.failed:
+        divergence = _divergence(ensemble, dynamics, reporter(progress is True))
     done = ensemble.done()
     count = ensemble.schedule.records(done)
     records = {n: np.ascontiguousarray(x[0, :, :count]) for n, x in ensemble.recorded().items()}
@@ -133,7 +136,7 @@ def simulate(
     )
 
 
-def _divergence(ensemble: Ensemble, dynamics: Any) -> Divergence:
+def _divergence(ensemble: Ensemble, dynamics: Any, report: Any) -> Divergence:
     """Return where the run diverged, and the largest halving of the rate that does not."""
     step, replica = ensemble.position.failed[0]
     initial = ensemble.cells[0].initial
@@ -147,7 +150,7 @@ def _divergence(ensemble: Ensemble, dynamics: Any) -> Divergence:
             program, [cell], ensemble.replicas, ensemble.key, Schedule(steps, steps, steps),
             ensemble.devices, ensemble.workers,
         )  # fmt: skip
-        trial.advance()
+        trial.advance(report)
         if not trial.position.failed:
             stable = rate
             break

@@ -53,8 +53,8 @@ class Swept:
 
     def model_at(self, model: Model, arrays: Mapping[str, Any]) -> Model:
         """Return the model with these arrays, which may be traced, in place of the names."""
-        random = dict(model.laws)
-        for name, law in random.items():
+        random: Any = model.random
+        for name, law in model.laws.items():
             if not isinstance(law, Normal):
                 continue
             if _named(law.mean, arrays) or _named(law.cov, arrays):
@@ -63,7 +63,7 @@ class Swept:
                     factor = None
                 else:
                     factor = arrays[law.cov] if _named(law.cov, arrays) else root(law.cov)
-                random[name] = Coloured(law.shape, mean, factor)
+                random = {**random, name: Coloured(law.shape, mean, factor)}
         values = {name: a for name, a in arrays.items() if name in model.constants}
         return dataclasses.replace(model, values={**model.values, **values}, random=random)
 

@@ -80,7 +80,8 @@ def test_a_cut_run_goes_on_to_the_last_bit(tmp_path, saving_always):
     assert seen[0] > 3 * 1024  # it did not start anew
     assert same(whole, resumed)
     assert same(whole, run(tmp_path))  # nothing left to do
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["state.npz", "state.previous.npz"]
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names - {"state.lock"} == {"state.npz", "state.previous.npz"}
 
 
 def test_a_chunk_longer_than_the_pause_is_saved_when_it_ends(tmp_path, monkeypatch):
@@ -104,6 +105,19 @@ def test_interrupting_saves(tmp_path):
     seen = []
     assert same(run(), run(tmp_path, progress=lambda done, steps: seen.append(done)))
     assert seen[0] > 2 * 1024
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path, saving_always):
+    refused = []
+
+    def second(done, steps):
+        with pytest.raises(CheckpointError, match=r"is in use by another run; wait until it ends"):
+            run(tmp_path)
+        refused.append(done)
+
+    first = run(tmp_path, progress=second)
+    assert refused and same(first, run())
+    assert same(first, run(tmp_path))  # nobody has it any more
 
 
 def test_a_failed_run_is_remembered(tmp_path, saving_always):

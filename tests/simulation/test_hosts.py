@@ -1,51 +1,13 @@
 """Two processes over loopback, joined by JAX's own runtime."""
 
 import json
-import os
-import re
-import signal
-import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-COMMAND = [sys.executable, "-m", "symtheory", "simulate", "scalar-factor"]
-HURRY = 60  # seconds within which the other process must have ended
-
-
-def port():
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
-
-
-def start(*options, **environment):
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"} | environment
-    return subprocess.Popen(
-        [*COMMAND, *map(str, options)], env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def pair(options, number=None, others=None):
-    number = number or port()
-    hosts = f"127.0.0.1:{number},127.0.0.1:{number}"
-    return [
-        start(*given, "--hosts", hosts, "--process", i, "--host-timeout", 60)
-        for i, given in enumerate((options, others or options))
-    ]
-
-
-def finish(process, timeout=150):
-    try:
-        out, errors = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    return process.returncode, out, errors
+from tests.simulation.launch import finish, loopback, pair, port, python, start
 
 
 @pytest.mark.slow
@@ -93,22 +55,11 @@ np.savez(out, **found)
 @pytest.mark.slow
 def test_a_process_without_a_block(tmp_path):
     """Eight replicas are one block, which the first of two processes has."""
-    number = port()
-    hosts = f"127.0.0.1:{number},127.0.0.1:{number}"
+    hosts = loopback()
 
     def begin(name, hosts, process):
-        command = [
-            sys.executable,
-            "-c",
-            IDLE,
-            tmp_path / f"{name}.npz",
-            tmp_path / f"state{len(hosts)}",
-        ]
-        return subprocess.Popen(
-            [*map(str, command), hosts, str(process)], text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        out, state = tmp_path / f"{name}.npz", tmp_path / f"state{len(hosts)}"
+        return python(IDLE, out, state, hosts, process)
 
     together = [begin("zero", hosts, 0), begin("first", hosts, 1)]
     ends = [finish(p) for p in together]
@@ -121,40 +72,6 @@ def test_a_process_without_a_block(tmp_path):
         assert set(found) == set(alone) and len(found) == 9
         for key in found:
             assert np.array_equal(found[key], alone[key]), (name, key)
-
-
-def workers(process):
-    """The computing processes that a command started."""
-    path = f"/proc/{process.pid}/task/{process.pid}/children"
-    return [int(pid) for pid in open(path).read().split()]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-@pytest.mark.parametrize("victim", [0, 1])
-def test_one_process_dies(tmp_path, victim):
-    folder = tmp_path / "state"
-    options = ["--steps", 400_000, "--replicas", 300, "--checkpoint", folder, "--record-every"]
-    options += [2000, "--json", "--out", tmp_path / "two.npz"]
-    together = pair(options)
-    deadline = time.monotonic() + 120
-    while not (folder / "state.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    [pid] = workers(together[victim])
-    os.kill(pid, signal.SIGKILL)
-    began = time.monotonic()
-    code, _, errors = finish(together[1 - victim], HURRY)
-    print(f"\nprocess {victim} killed, the other ended after {time.monotonic() - began:.1f} s")
-    assert code == 3
-    assert re.search(r"(lost another one|died or never came).*start all again", errors), errors
-    assert finish(together[victim])[0] == 3
-    ends = [finish(p) for p in pair(options)]
-    assert [code for code, _, _ in ends] == [0, 0], ends
-    one = start(*options[:4], "--record-every", 2000, "--json", "--out", tmp_path / "one.npz")
-    assert finish(one)[0] == 0
-    one, two = np.load(tmp_path / "one.npz"), np.load(tmp_path / "two.npz")
-    for name in set(one) - {"settings"}:
-        assert np.array_equal(one[name], two[name]), name
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from symtheory.data import Normal
+from symtheory.data import Empirical, Normal
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.simulation import SDE, SGD, simulate, sweep
@@ -170,6 +170,20 @@ assert not any(name.startswith(("symtheory", "jax")) for name in sys.modules)
     assert "'replica': 3, 'record': 4" in shape and "[0, 5, 10, 15]" in shape
     want = [run.observables["size"].sum(), run.params["U"].sum(), run.averages["size"].mean.sum()]
     np.testing.assert_allclose([float(x) for x in numbers.split()], want, rtol=1e-14)
+
+
+def test_constants_over_a_data_set():
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    model = Model(
+        lambda p, z, c: (p * c["a"] - z["x"].sum()) ** 2,
+        params=(), random=Empirical({"x": rows}), constants={"a": ()},
+    )  # fmt: skip
+    given = {"params": 1.0, "steps": 50, "replicas": 2, "key": KEY, "observe": {"v": lambda p: p}}
+    found = sweep(model, SGD(0.02), {"a": [1.0, 2.0]}, **given)
+    for a in (1.0, 2.0):
+        alone = simulate(model.bind(a=a), SGD(0.02), **given)
+        np.testing.assert_allclose(found.v.sel(a=a), alone.observables["v"], rtol=1e-12)
+    assert np.ptp(found.v_final.values) > 0
 
 
 def test_without_xarray(monkeypatch):
