@@ -25,6 +25,38 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         assert np.array_equal(one[name], two[name]), name
 
 
+def slurm(job, process):
+    return {
+        "SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(process), "SLURM_LOCALID": str(process), "SLURM_STEP_NUM_NODES": "1",
+    }  # fmt: skip
+
+
+def open_mpi(job, process):
+    return {
+        "OMPI_MCA_orte_hnp_uri": f"{job * 2**12}.0;tcp://127.0.0.1:1", "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(process), "OMPI_COMM_WORLD_LOCAL_RANK": str(process),
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [slurm, open_mpi])
+def test_what_a_launcher_sets_is_recognized(tmp_path, launcher):
+    """The environment that srun and mpirun set; the launchers themselves are not run."""
+    options = ["--hosts", "auto", "--steps", 200, "--replicas", 200, "--json"]
+    options += ["--out", tmp_path / "two.npz"]
+    job = port() % 2**12  # its number makes the port
+    ends = [finish(p) for p in [start(*options, **launcher(job, i)) for i in (0, 1)]]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert np.load(tmp_path / "two.npz")["param_u"].shape == (200,)
+    assert json.loads(ends[0][1])["file"].endswith("two.npz") and ends[1][1] == ""
+
+
+def test_no_launcher_is_recognized():
+    code, _, errors = finish(start("--hosts", "auto"))
+    assert code == 2 and "no cluster was recognized" in errors and "give hosts" in errors
+
+
 IDLE = """
 import sys
 import jax, numpy as np
