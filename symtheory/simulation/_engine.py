@@ -136,7 +136,7 @@ def engine(program: Program) -> Engine:
     def zeros(structure: Any) -> Any:
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=_fewer_copies())
     def segment(data: Any, block: Any, plan: Any, values: Any) -> Any:
         """Advance from step `first` to `last`; average from `since` on, record always."""
         keys = wrap(data)
@@ -208,6 +208,24 @@ def engine(program: Program) -> Engine:
         (gradient_one, (params, one, arrays)),
     )
     return Engine(width, drawn, shapes, parts, start, segment, observe)
+
+
+@functools.lru_cache(maxsize=1)
+def _fewer_copies() -> dict[str, Any] | None:
+    """Return an option that lets XLA update a loop's state in place where it would copy it first.
+
+    A step of a small model is then few enough operations for XLA to run them one after the other
+    rather than hand them to other threads, which takes longer (measured: 18 % of all time). The
+    numbers are the same to the last bit. Compilers that do not know the option do without.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    option = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    try:
+        jax.jit(lambda x: x, compiler_options=option).lower(0.0).compile()
+    except Exception:
+        return None
+    return option
 
 
 def welford(moments: Any, found: dict[str, Any]) -> Any:
