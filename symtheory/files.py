@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import secrets
 from collections.abc import Iterator
 
 
@@ -13,8 +14,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yield a path beside `path`; what is written there takes its place when the block ends.
 
     The new file is synced to disk before it is renamed, so that after a kill or a loss of power
-    there is the old one or the new one. When the block fails, the old one stays and the new one is
-    removed; what a kill leaves of it is written over the next time.
+    there is the old one or the new one, also where two processes write it at a time. When the block
+    fails, the old one stays and the new one is removed; a kill leaves it, under a hidden name.
 
     Args:
         path: The file to write; its folder must exist.
@@ -31,8 +32,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     ('whole', ['a.txt'])
     """
     path = pathlib.Path(path)
-    # The suffix stays: some writers go by it.
-    new = path.with_name(f".{path.stem}.partial{path.suffix}")
+    # The suffix stays: some writers go by it. Nobody else has the name, on whatever host.
+    new = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.partial{path.suffix}")
     try:
         yield new
         with new.open("rb+") as file:

@@ -28,9 +28,14 @@ def test_nothing_written_is_an_error(tmp_path):
         pass
 
 
-def test_what_a_kill_left_is_written_over(tmp_path):
+def test_two_writers_do_not_meet(tmp_path):
     path = tmp_path / "a.txt"
-    (tmp_path / ".a.partial.txt").write_text("longer than the next")
-    with replacing(path) as new:
-        new.write_text("new")
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "new")]
+    with replacing(path) as one:
+        one.write_text("one")
+        with pytest.raises(ValueError), replacing(path) as two:
+            two.write_text("two")
+            raise ValueError
+        with replacing(path) as three:
+            three.write_text("three")
+        assert path.read_text() == "three"
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "one")]

@@ -33,11 +33,9 @@ def hosted(hosts: str, process: int | None, timeout: float, work: Callable[[], N
     _end_with(int(os.environ.pop(_MARK)))
     names = None if hosts == "auto" else [name for name in hosts.split(",") if name.strip()]
     connect(names, process, timeout=timeout)
-    # Whoever asks for the end (a scheduler, say) gets the state saved, as with Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         work()
-    except typer.Exit:  # all processes come to the end together
+    except (typer.Exit, SystemExit):  # all processes come to the end together
         raise
     except BaseException as error:
         code = explain(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pathlib
@@ -24,6 +25,9 @@ from symtheory.simulation._devices import from_first, together
 
 NAME, PREVIOUS, DAMAGED = "state.npz", "state.previous.npz", "state.damaged.npz"
 LOCK = "state.lock"
+
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 class CheckpointError(SymtheoryError):
@@ -49,7 +53,7 @@ class Checkpoint:
         Raises:
             CheckpointError: It cannot be written, or another run has it.
         """
-        lock = filelock.FileLock(self.folder / LOCK, timeout=0)
+        lock = filelock.FileLock(self.folder / LOCK, timeout=0, fallback_to_soft=False)
         with together():
             if jax.process_index() == 0:
                 self._acquire(lock)
@@ -63,19 +67,26 @@ class Checkpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
             lock.acquire()
         except filelock.Timeout as error:
             raise CheckpointError(
                 f"{str(self.folder)!r} is in use by another run; wait until it ends, or give "
                 "another folder"
             ) from error
-        except NotImplementedError:  # a file system without locks
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise self._unwritable(error) from error
             warnings.warn(
-                f"{str(self.folder)!r} cannot be locked: see that no other run uses it",
+                f"{str(self.folder)!r} is on a file system without locks ({error.strerror}): see "
+                "that no other run uses it",
                 stacklevel=2,
             )
-        except OSError as error:
-            raise self._unwritable(error) from error
+        else:
+            for left in self.folder.glob(".state.*.partial.npz"):  # by a run that was killed
+                left.unlink(missing_ok=True)
 
     def save(self, meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         """Write a state; when that fails, the states before it are still there."""
@@ -89,8 +100,7 @@ class Checkpoint:
         try:
             with replacing(state) as new:
                 np.savez(new, meta=np.array(text), **arrays)
-                if state.exists():
-                    os.replace(state, self.folder / PREVIOUS)
+                _also_called(state, self.folder / PREVIOUS)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -151,6 +161,17 @@ class Checkpoint:
             f"{error.strerror or error}; what was saved before is whole; make room or give another "
             "folder, and start again to go on from there"
         )
+
+
+def _also_called(state: pathlib.Path, name: pathlib.Path) -> None:
+    """Give a file a second name, so that the first is there until another takes its place."""
+    if not state.exists():
+        return
+    try:
+        with replacing(name) as new:
+            os.link(state, new)
+    except OSError:  # a file system without links: for a moment there is only the other name
+        os.replace(state, name)
 
 
 # What zipfile, numpy and json raise for files that were changed somewhere.

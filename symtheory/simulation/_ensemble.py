@@ -89,8 +89,8 @@ class Ensemble(Blocks):
                 if checkpoint is not None and (due or stop or self._ended()):
                     pause = max(_PAUSE, _WRITING * self._save(checkpoint))
                     unsaved, saved = False, time.perf_counter()
-                if report is not None:
-                    with together():
+                with together():  # also where only some show progress
+                    if report is not None:
                         report(self)
                 if stop:
                     raise KeyboardInterrupt
@@ -98,6 +98,8 @@ class Ensemble(Blocks):
                     length *= 4
                 elif seconds > 2 * _SECONDS:
                     length = max(1, length // 2)
+            if share(np.array(interrupted())).any():  # since the last chunk
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
             if checkpoint is not None and unsaved and jax.process_count() == 1:
                 self._save(checkpoint)

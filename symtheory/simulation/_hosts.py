@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,7 +31,8 @@ def connect(
     and every process gets the same results. A process that ends is noticed by the others after the
     chunk at hand (about a second), one that falls silent after 30 seconds. From now on an exception
     that is not caught ends the process at once, without what is registered with `atexit`: on its
-    way out JAX would wait for the others, and they for this one.
+    way out JAX would wait for the others, and they for this one. SIGTERM does what Ctrl-C does: a
+    run under way stops in all processes at the same step, saved if it has a checkpoint.
 
     Args:
         hosts: One address for each process, as "name" or "name:port"; the first one coordinates.
@@ -80,9 +83,22 @@ def connect(
             f"not all processes came to {first} within {timeout:.0f} s: start the same command on "
             "every host, and see that this address can be reached from all of them"
         ) from error
+    _end_when_asked()
     with _nothing_on_stdout():
         require_same_run(versions())
     _end_at_once_on_errors()
+
+
+def _end_when_asked() -> None:
+    """Let SIGTERM do what Ctrl-C does; JAX would only note that it came."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a group of processes may hear it twice
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _end_at_once_on_errors() -> None:

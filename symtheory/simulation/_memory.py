@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 import os
@@ -13,6 +14,7 @@ from symtheory.errors import InputError
 from symtheory.simulation._engine import Program, engine
 
 _GIB = 2**30
+_PER_BLOCK = 4096  # of Python and JAX, to keep track of a block (measured: about 3 kB)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +45,20 @@ def fit(
     seen = sum(x.size * x.dtype.itemsize for x in found.observables.values())
     state = _bytes(program.model.structure(program.dtype)[0])
     moments = 2 * seen + 8 if program.averaging else 0
-    lanes = cells * found.width * math.ceil(replicas / found.width)
-    here = sum(d.process_index == jax.process_index() for d in devices) / len(devices)
+    keys = math.ceil(replicas / found.width) * found.width
+    blocks = cells * keys // found.width
+    shares = collections.Counter(devices[b % len(devices)].process_index for b in range(blocks))
+    lanes, here = blocks * found.width, shares[jax.process_index()] * found.width
     # Parameters and momentum, both twice while they are replaced; moments twice, once in double.
-    held = here * lanes * (4 * state + 3 * moments)
-    kept = lanes * records * seen
-    # To be saved, restored or returned it is copied; among processes gathered, padded and put in
-    # order.
-    copied = (1 if here == 1 else 3) * (lanes * (2 * state + 3 * moments) + kept)
+    held = here * (4 * state + 3 * moments)
+    held += 2 * keys * math.prod(program.key_shape) * 4 + blocks * _PER_BLOCK
+    kept = here * records * seen
+    # To be saved, restored or returned all is copied; among processes it is padded to the largest
+    # share, gathered and put in order.
+    all_ = lanes
+    if jax.process_count() > 1:
+        all_ += (jax.process_count() + 1) * max(shares.values()) * found.width
+    copied = all_ * (2 * state + 3 * moments + records * seen)
     capacity, workers = program.capacity, most
 
     def working() -> float:
@@ -58,7 +66,7 @@ def fit(
         return max(workers * chunk, copied)
 
     def need() -> float:
-        return held + here * kept + working()
+        return held + kept + working()
 
     while need() > budget * _GIB and (workers > 1 or capacity > 1):
         if workers > 1:
@@ -68,7 +76,7 @@ def fit(
     if need() > budget * _GIB:
         raise InputError(
             f"memory is {budget:g} GiB, but one chunk needs {need() / _GIB:.3g} GiB: "
-            f"{here * kept / _GIB:.3g} for {records} records of {cells * replicas} replicas, "
+            f"{kept / _GIB:.3g} for {records} records of {cells * replicas} replicas, "
             f"{held / _GIB:.3g} for their state and {working() / _GIB:.3g} to advance "
             f"{found.width} of them or to copy what is returned; raise record_every, lower "
             "replicas or raise memory"

@@ -84,9 +84,10 @@ def test_one_falls_silent(running):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_is_interrupted(running, number):
-    """Ctrl-C reaches the worker itself; SIGTERM goes to the process that was started."""
-    target = running.workers[1] if number == signal.SIGINT else running.processes[1].pid
-    os.kill(target, number)
+    """Ctrl-C reaches the worker; SIGTERM the process that was started, and often its group."""
+    if number == signal.SIGTERM:
+        os.kill(running.processes[1].pid, number)
+    os.kill(running.workers[1], number)
     began = time.monotonic()
     ends = [finish(p, HURRY) for p in running.processes]
     print(f"\n{number.name} to process 1, both ended after {time.monotonic() - began:.1f} s")
@@ -138,6 +139,37 @@ def test_an_error_in_the_script_of_one_ends_all():
     print(f"\nboth ended after {time.monotonic() - began:.1f} s, start included")
     assert ends[1][0] == 1 and "ValueError: only here" in ends[1][2], ends
     assert ends[0][0] != 0, ends
+
+
+LATE = """
+import os, signal, sys
+import jax
+from symtheory.model import Model
+from symtheory.simulation import SGD, connect, sweep
+hosts, process = sys.argv[1], int(sys.argv[2])
+connect(hosts.split(","), process, timeout=60)
+seen = []
+
+def progress(done, steps):
+    seen.append(done)
+    if done == steps:
+        os.kill(os.getpid(), signal.SIGINT)
+
+try:
+    sweep(Model(lambda p, z: p**2, params=()), SGD(0.1), {"batch_size": [1, 2]}, params=1.0,
+          steps=2000, key=jax.random.key(0), progress=None if process else progress)
+except KeyboardInterrupt:
+    print("interrupted after", len(seen), "chunks")
+"""
+
+
+def test_an_interruption_at_the_very_end():
+    """Progress is asked for in one process only, which is interrupted after its last chunk."""
+    hosts = loopback()
+    ends = [finish(p, HURRY) for p in [python(LATE, hosts, i) for i in (0, 1)]]
+    assert [out for _, out, _ in ends] == [
+        "interrupted after 2 chunks\n", "interrupted after 0 chunks\n",
+    ], ends  # fmt: skip
 
 
 def test_a_checkpoint_that_only_one_was_given(tmp_path):
