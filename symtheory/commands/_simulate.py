@@ -79,7 +79,6 @@ def command(
     `trajectories`). Both hold record steps, times, the observed charge (replicas x records x
     components), the final parameters by leaf, and the settings.
     """
-    double_precision()
     if out.suffix not in (".npz", ".nc"):
         raise InputError(f"the ensemble is written as .npz or .nc, got {str(out)!r}")
 
@@ -90,6 +89,7 @@ def command(
         from symtheory.simulation import SGD, simulate, together
         from symtheory.theory import derive_entries
 
+        double_precision()
         source = load(model)
         _, bound = bind(source, size, value)
         bound.require_bound()
