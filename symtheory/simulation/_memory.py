@@ -55,10 +55,10 @@ def fit(
     kept = here * records * seen
     # To be saved, restored or returned all is copied; among processes it is padded to the largest
     # share, gathered and put in order.
-    all_ = lanes
+    copies = lanes
     if jax.process_count() > 1:
-        all_ += (jax.process_count() + 1) * max(shares.values()) * found.width
-    copied = all_ * (2 * state + 3 * moments + records * seen)
+        copies += (jax.process_count() + 1) * max(shares.values()) * found.width
+    copied = copies * (2 * state + 3 * moments + records * seen)
     capacity, workers = program.capacity, most
 
     def working() -> float:

@@ -85,7 +85,7 @@ def simulate(
         InputError: The model is not bound, the parameters do not fit, a number is out of range,
             two names of the result are the same, the memory is too small, or single precision
             would round every step away.
-        CheckpointError: The folder cannot be written, or holds another run.
+        CheckpointError: The folder cannot be written, holds another run, or is in use by one.
         LostProcess: Another process of a run over several hosts ended.
 
     Source: arXiv 2402.07193, section 2.
