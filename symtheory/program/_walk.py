@@ -1,0 +1,59 @@
+"""Walk a jaxpr: the one way into its bodies, its equations, and where each stands in a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var
+
+_HIDDEN = tuple(
+    os.path.join(os.path.dirname(os.path.abspath(path)), "")
+    for path in (jax.__file__, os.path.dirname(__file__))
+)
+
+
+def subjaxprs(equation: Any) -> Iterator[Jaxpr]:
+    """Yield the bodies of an equation: what it calls, its branches, its loop.
+
+    >>> closed = jax.make_jaxpr(lambda x: jax.jit(jax.numpy.sin)(x))(1.0)
+    >>> [body.eqns[0].primitive.name for body in subjaxprs(closed.jaxpr.eqns[0])]
+    ['sin']
+    """
+    for value in equation.params.values():
+        for inner in value if isinstance(value, (tuple, list)) else [value]:
+            body: Any = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+            if isinstance(body, Jaxpr):
+                yield body
+
+
+def equations(jaxpr: Jaxpr) -> Iterator[Any]:
+    """Yield all equations of a jaxpr, those of calls, branches and loops included."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for body in subjaxprs(equation):
+            yield from equations(body)
+
+
+def pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """Leave out what the result does not need, such as the value beside its derivative."""
+    needed = {x for x in closed.jaxpr.outvars if isinstance(x, Var)}
+    kept = []
+    for equation in reversed(closed.jaxpr.eqns):
+        if needed.intersection(equation.outvars):
+            kept.append(equation)
+            needed.update(x for x in equation.invars if isinstance(x, Var))
+    return ClosedJaxpr(closed.jaxpr.replace(eqns=kept[::-1]), closed.consts)
+
+
+def location(equation: Any) -> str:
+    """Return "file.py:12", the line of the user's file that an equation comes from, or ""."""
+    traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        name = frame.file_name
+        if not name.startswith(_HIDDEN) and not name.startswith("<"):
+            line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
+            return f"{os.path.basename(name)}:{line}"
+    return ""

@@ -1,0 +1,327 @@
+"""Lower a jaxpr to a program: enter calls, unroll what must be, look everything else up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from symtheory.errors import UnreadableError
+from symtheory.program._builder import Builder, Complex, Operand, Ref, shape_of
+from symtheory.program._known import is_known
+from symtheory.program._program import Program
+from symtheory.program._trace import trace
+from symtheory.program.lowering import (  # noqa: F401  (each enters its rules into the table)
+    _contractions,
+    _elementwise,
+    _indexing,
+    _linear_algebra,
+    _movement,
+    _reductions,
+)
+from symtheory.program.lowering._complex import as_complex, lower_complex
+from symtheory.program.lowering._elementwise import gaussian, is_gaussian
+from symtheory.program.lowering._rule import RULES
+
+_MOST_TURNS = 10_000
+"""Turns of a `while` loop that are written out."""
+
+
+def lower(closed: ClosedJaxpr) -> Program:
+    """Lower a jaxpr to core operations.
+
+    Raises:
+        UnreadableError: A primitive has no rule; the message names it and the line of the user's
+            file it comes from.
+
+    >>> closed = jax.make_jaxpr(lambda u, w: (u * w - 1.0) ** 2)(1.0, 2.0)
+    >>> [operation.name for operation in lower(closed).operations]
+    ['mul', 'add', 'power']
+    """
+    b = Builder()
+    inputs = [_input(b, variable.aval) for variable in closed.jaxpr.invars]
+    outputs = _walk(b, closed.jaxpr, closed.consts, inputs)
+    if any(isinstance(x, Complex) for x in (*inputs, *outputs)):
+        raise UnreadableError(
+            "the function takes or returns complex numbers; take real and imaginary parts, or the "
+            "absolute value, so that the loss is real"
+        )
+    return b.finish(inputs, outputs)
+
+
+def lower_function(function: Callable[..., Any], *structures: Any) -> tuple[Program, Any]:
+    """Trace a JAX function and lower it.
+
+    Args:
+        function: A JAX function.
+        *structures: Its arguments as pytrees of `jax.ShapeDtypeStruct`.
+
+    Returns:
+        The program of the flattened arguments, and the structure of the output.
+    """
+    closed, tree = trace(function, *structures)
+    return lower(closed), tree
+
+
+def _input(b: Builder, aval: Any) -> Any:
+    dtype = np.dtype(aval.dtype)
+    if dtype.kind == "c":
+        return Complex(b.input(aval.shape, "f"), b.input(aval.shape, "f"))
+    return b.input(aval.shape, "i" if dtype.kind == "u" else dtype.kind)
+
+
+def _constant(value: Any) -> Operand:
+    if jnp.issubdtype(getattr(value, "dtype", np.float64), jax.dtypes.prng_key):
+        raise UnreadableError(
+            "the loss draws random numbers itself; make them part of the sample (`random=` of the "
+            "model)"
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":  # bfloat16 and the like
+        array = array.astype(np.float64)
+    return array
+
+
+def _walk(
+    b: Builder, jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Operand]
+) -> list[Operand]:
+    values: dict[Any, Operand] = {}
+    values.update(zip(jaxpr.constvars, map(_constant, constants), strict=True))
+    values.update(zip(jaxpr.invars, inputs, strict=True))
+
+    def look_up(atom: Any) -> Operand:
+        return _constant(atom.val) if isinstance(atom, Literal) else values[atom]
+
+    outer = b.source
+    for equation in jaxpr.eqns:
+        b.source = equation
+        outputs = _equation(b, equation, [look_up(atom) for atom in equation.invars])
+        values.update(zip(equation.outvars, outputs, strict=True))
+    b.source = outer
+    return [look_up(atom) for atom in jaxpr.outvars]
+
+
+def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
+    name = equation.primitive.name
+    if xs and all(map(is_known, xs)) and _gives_integers(equation):
+        return _computed(equation, xs)
+    if name in _CONTROL:
+        return _CONTROL[name](b, equation, xs)
+    if is_gaussian(equation):
+        return [gaussian(b, xs[0])]
+    if name in _CALLS:
+        return _call(b, equation, xs)
+    if any(
+        isinstance(x, Complex) or getattr(getattr(x, "dtype", None), "kind", "") == "c" for x in xs
+    ):
+        out = lower_complex(b, equation, xs)
+    elif name in RULES:
+        out = RULES[name](b, equation, *xs)
+    else:
+        if name.startswith(("random_", "threefry")):
+            b.refuse("random numbers drawn inside", "make them part of the sample (`random=`)")
+        b.refuse(f"the primitive {name!r}")
+    return list(out) if equation.primitive.multiple_results else [out]
+
+
+def _gives_integers(equation: Any) -> bool:
+    kinds = {np.dtype(v.aval.dtype).kind for v in equation.outvars if _has_dtype(v)}
+    return kinds <= set("biu") and equation.primitive.name not in (*_CONTROL, *_CALLS)
+
+
+def _has_dtype(variable: Any) -> bool:
+    return hasattr(variable.aval, "dtype")
+
+
+def _computed(equation: Any, xs: list[Operand]) -> list[Operand]:
+    """Let JAX compute with integers and truth values that are known."""
+    with jax.enable_x64(True):
+        typed = [
+            jnp.asarray(x, dtype=v.aval.dtype) for x, v in zip(xs, equation.invars, strict=True)
+        ]
+        out = equation.primitive.bind(*typed, **equation.params)
+    outs = out if equation.primitive.multiple_results else [out]
+    return [np.asarray(x) for x in outs]
+
+
+# --- calls and loops ---------------------------------------------------------------------------
+
+_CALLS = frozenset({
+    "jit", "pjit", "xla_call", "core_call", "closed_call", "remat", "remat2", "checkpoint",
+    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin", "eval_jaxpr",
+})  # fmt: skip
+
+
+def _call(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
+    """Read what is called: the value of a function with a derivative rule is its own."""
+    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        body = equation.params.get(key)
+        if isinstance(body, (ClosedJaxpr, Jaxpr)):
+            return _body(b, body, xs)
+    return b.refuse(f"the primitive {equation.primitive.name!r}")
+
+
+def _body(b: Builder, body: Any, xs: Sequence[Operand]) -> list[Operand]:
+    if isinstance(body, ClosedJaxpr):
+        return _walk(b, body.jaxpr, body.consts, xs)
+    return _walk(b, body, [], xs)
+
+
+def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
+    """Lower the body of a scan once; constants that are known stay known inside of it."""
+    params, (n, m) = equation.params, _scan_counts(equation)
+    length, closed = params["length"], params["jaxpr"]
+    if any(isinstance(x, Complex) for x in xs):
+        return _unrolled(b, equation, xs, n, m)
+    inner = Builder()
+    avals = closed.in_avals
+    fixed = {k: x for k, x in enumerate(xs[:n]) if isinstance(x, np.ndarray)}
+    kinds = _carry_kinds(xs[n : n + m], avals[n : n + m])
+    refs: list[Operand] = []
+    for k, aval in enumerate(avals):
+        if k in fixed:
+            refs.append(fixed[k])
+        elif n <= k < n + m:
+            refs.append(inner.input(aval.shape, kinds[k - n]))
+        else:
+            refs.append(_input(inner, aval))
+    outputs = _walk(inner, closed.jaxpr, closed.consts, refs)
+    if any(isinstance(x, Complex) for x in (*refs, *outputs)):
+        return _unrolled(b, equation, xs, n, m)
+    outputs = [
+        inner.real(x) if np.dtype(v.dtype).kind == "f" else x
+        for x, v in zip(outputs, closed.out_avals, strict=True)
+    ]
+    body = inner.finish([x for x in refs if isinstance(x, Ref)], outputs)
+    operands = [x for k, x in enumerate(xs) if k not in fixed]
+    return list(
+        b.emit_many(
+            "scan",
+            operands,
+            [(tuple(v.aval.shape), _kind(v.aval)) for v in equation.outvars],
+            body=body,
+            constants=n - len(fixed),
+            carry=m,
+            length=length,
+            reverse=params["reverse"],
+        )
+    )
+
+
+def _kind(aval: Any) -> str:
+    kind = np.dtype(aval.dtype).kind
+    return "i" if kind == "u" else kind
+
+
+def _carry_kinds(carry: Sequence[Operand], avals: Sequence[Any]) -> list[str]:
+    return [_kind(aval) for aval in avals]
+
+
+def _scan_counts(equation: Any) -> tuple[int, int]:
+    """Return how many constants and carried values a scan has, which come first in this order.
+
+    What is scanned or collected has an axis more outside of the scan than in its body. (How the
+    parameters of the primitive say it depends on the version of JAX.)
+    """
+    body = equation.params["jaxpr"]
+    n_scanned = sum(
+        outer.aval.ndim > inner.ndim
+        for outer, inner in zip(equation.invars, body.in_avals, strict=True)
+    )
+    n_carry = sum(
+        outer.aval.ndim == inner.ndim
+        for outer, inner in zip(equation.outvars, body.out_avals, strict=True)
+    )
+    return len(equation.invars) - n_carry - n_scanned, n_carry
+
+
+def _unrolled(b: Builder, equation: Any, xs: list[Operand], n: int, m: int) -> list[Operand]:
+    """Write a scan over complex numbers out, step by step."""
+    params = equation.params
+    carry, rows = xs[n : n + m], []
+
+    def entry(x: Operand, k: int) -> Operand:
+        if isinstance(x, Complex):
+            return Complex(entry(x.real, k), entry(x.imag, k))
+        return b.reshape(b.take(x, np.array([k]), 0), shape_of(x)[1:])
+
+    def stacked(column: Sequence[Operand]) -> Operand:
+        if any(isinstance(x, Complex) for x in column):
+            pairs = [as_complex(b, x) for x in column]
+            return Complex(stacked([p.real for p in pairs]), stacked([p.imag for p in pairs]))
+        return b.concatenate([b.reshape(x, (1, *shape_of(x))) for x in column], 0)
+
+    order = range(params["length"])
+    for k in reversed(order) if params["reverse"] else order:
+        slices = [entry(x, k) for x in xs[n + m :]]
+        outputs = _body(b, params["jaxpr"], [*xs[:n], *carry, *slices])
+        carry = outputs[:m]
+        rows.append(outputs[m:])
+    if params["reverse"]:
+        rows.reverse()
+    return [*carry, *(stacked(column) for column in zip(*rows, strict=True))]
+
+
+def _while(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
+    """Write a loop out whose condition depends on counters only."""
+    params = equation.params
+    n_test, n_body = params["cond_nconsts"], params["body_nconsts"]
+    test, body, carry = xs[:n_test], xs[n_test : n_test + n_body], xs[n_test + n_body :]
+    for _ in range(_MOST_TURNS):
+        [going] = _body(b, params["cond_jaxpr"], [*test, *carry])
+        if not is_known(going):
+            b.refuse(
+                "a while loop whose condition depends on parameters or samples",
+                "use lax.scan or lax.fori_loop with a fixed number of steps",
+            )
+        if not bool(np.all(going)):
+            return list(carry)
+        carry = _body(b, params["body_jaxpr"], [*body, *carry])
+    return b.refuse(f"a while loop of more than {_MOST_TURNS} turns")
+
+
+def _cond(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
+    """Take the branch that is known, or choose among the results of all."""
+    which, *rest = xs
+    branches = equation.params["branches"]
+    if is_known(which):
+        return _body(b, branches[min(max(int(which), 0), len(branches) - 1)], rest)
+    results = [_body(b, branch, rest) for branch in branches]
+    last = np.asarray(len(branches) - 1)
+    index = b.extremum(b.extremum(which, np.zeros((), dtype=np.int64), True), last, False)
+    return [_selected(b, index, column) for column in zip(*results, strict=True)]
+
+
+def _selected(b: Builder, index: Operand, column: Sequence[Operand]) -> Operand:
+    if any(isinstance(x, Complex) for x in column):
+        pairs = [as_complex(b, x) for x in column]
+        return Complex(
+            _selected(b, index, [p.real for p in pairs]),
+            _selected(b, index, [p.imag for p in pairs]),
+        )
+    out = column[0]
+    for k, case in enumerate(column[1:], 1):
+        out = b.select(b.compare("ge", index, np.asarray(k)), out, case)
+    return out
+
+
+def _linear_solve(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
+    """Enter the way in which a linear system is solved."""
+    lengths, programs = equation.params["const_lengths"], equation.params["jaxprs"]
+    start = lengths.matvec + lengths.vecmat
+    constants = xs[start : start + lengths.solve]
+    return _body(b, programs.solve, [*constants, *xs[sum(lengths) :]])
+
+
+_CONTROL: dict[str, Callable[..., list[Operand]]] = {
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+    "custom_linear_solve": _linear_solve,
+}
+
+__all__ = ["lower", "lower_function"]
