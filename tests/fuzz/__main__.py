@@ -9,34 +9,16 @@ from __future__ import annotations
 
 import argparse
 import collections
-import dataclasses
 import json
 import multiprocessing
 import pathlib
 import time
-import traceback
-from multiprocessing.connection import Connection
 from typing import Any
+
+from tests.fuzz.worker import work
 
 _SEEDS_OF_A_WORKER = 60
 """A worker is replaced after so many seeds, because compiled programs pile up."""
-
-
-def _work(pipe: Connection, light: bool, scale: float) -> None:
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    from tests.fuzz.judge import Judgement, judge
-
-    while (seed := pipe.recv()) is not None:
-        start = time.monotonic()
-        try:
-            found = judge(seed, light=light, scale=scale)
-        except Exception:
-            text = traceback.format_exc()[-600:]
-            found = [Judgement(seed, "fuzzer", "runs", "", "broken fuzzer", text)]
-        pipe.send(([dataclasses.asdict(j) for j in found], time.monotonic() - start))
-        jax.clear_caches()
 
 
 class _Worker:
@@ -44,7 +26,7 @@ class _Worker:
         self.pipe, other = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
         self.process = context.Process(
-            target=_work, args=(other, arguments.light, arguments.scale), daemon=True
+            target=work, args=(other, arguments.light, arguments.scale), daemon=True
         )
         self.process.start()
         other.close()

@@ -140,15 +140,20 @@ class Judge:
                 text = f"{item.name}: {item.latex}"
                 answer = self._ask(lambda o, f=(matrix, shift): o.generator(*f))
                 self._add("discover", text, "proved", answer)
+        dead: list[int] = []
         for name, verdict in found.trivial.items():
-            if verdict.status == "proved":
-                answer = self._ask(lambda o, n=name: self._trivial(o, n))
-                self._add("discover", f"trivial {name}", "proved", answer)
+            places = self._idle_places(name)
+            dead += places
+            answer = self._ask(lambda o, n=name, p=places: self._trivial(o, n, p))
+            self._add("discover", f"trivial {name}", verdict.status, answer)
         if found.status == "proved":
-            answer = self._ask(lambda o: laws.completeness(o, found.total, found.affine))
+            claimed = found.total, found.affine, dead
+            answer = self._ask(lambda o: laws.completeness(o, *claimed))
             self._add("discover", "no others", "proved", answer)
             for candidate in self.proved:
-                whole = np.concatenate([candidate.matrix.ravel(), candidate.shift])
+                matrix, shift = candidate.matrix.copy(), candidate.shift.copy()
+                matrix[dead], shift[dead] = 0.0, 0.0
+                whole = np.concatenate([matrix.ravel(), shift])
                 if np.linalg.matrix_rank(np.array([*fields, whole]), tol=1e-9) > len(fields):
                     why = f"verify proves {candidate.name}, which is not among the {len(fields)}"
                     self._add("discover", "no others", "proved", Answer("contradiction", why))
@@ -182,15 +187,18 @@ class Judge:
             shift[place] = float(value)
         return matrix, shift
 
-    def _trivial(self, oracle: Oracle, label: str) -> Answer:
-        places = self.case.unflatten(np.arange(self.case.dimension))
-        name = label.split(" (")[0]
-        if name == label:
-            return oracle.depends_on(places[name].ravel())
-        count = int(label.split("(")[1].split(" ")[0])
-        dead = [int(i) for i in places[name].ravel() if oracle.depends_on([int(i)]).outcome
-                == AGREES]  # fmt: skip
-        return Answer(AGREES if len(dead) >= count else FALSE, f"{len(dead)} entries of {label}")
+    def _idle_places(self, label: str) -> list[int]:
+        """Return the parameters that a label such as "W" or "W (2 of 3 entries)" may speak of."""
+        places = self.case.unflatten(np.arange(self.case.dimension))[label.split(" (")[0]].ravel()
+        if " (" not in label:
+            return [int(i) for i in places]
+        idle = lambda i: self._ask(lambda o: o.depends_on([i])).outcome == AGREES
+        return [int(i) for i in places if idle(int(i))]
+
+    def _trivial(self, oracle: Oracle, label: str, places: list[int]) -> Answer:
+        if " (" in label and len(places) < int(label.split("(")[1].split(" ")[0]):
+            return Answer(FALSE, f"the loss depends on all but {places} of {label}")
+        return oracle.depends_on(places)
 
     def _reflections(self) -> list[tuple[Any, np.ndarray]]:
         model, d = self.case.model, self.case.dimension

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,13 @@ _DRAWS = 20_000
 _ETA, _GAMMA = 0.05, 0.03
 
 
-def completeness(oracle: Oracle, linear: int, affine: int) -> Answer:
-    """Judge "there are `linear` linear and `affine` affine generators, and no others"."""
+def completeness(oracle: Oracle, linear: int, affine: int, dead: Sequence[int] = ()) -> Answer:
+    """Judge "there are `linear` linear and `affine` affine generators, and no others".
+
+    What moves only the parameters in `dead`, on which the loss does not depend, is not counted.
+    """
     for kind, claimed in (("affine", affine), ("linear", linear)):
-        values, fields = oracle.null_space(kind)
+        values, fields = oracle.null_space(kind, dead)
         if values is None:
             return Answer(UNDECIDED, "no clear gap of singular values")
         if len(fields) <= claimed:

@@ -26,6 +26,7 @@ _BATCH = 256
 _RELATIVE = 1e-6
 _ROUNDING = 1e3 * 2.0**-29
 _LOST = 0.03
+_FLOOR = 1e-10
 _FEWEST = 20
 _ZERO, _NOT_ZERO = 1e-9, 1e-6
 _CHEAP = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -49,6 +50,9 @@ class Values:
     gradient: np.ndarray
     loss_error: np.ndarray
     gradient_error: np.ndarray
+    floor: np.ndarray
+    """What numbers of the size of parameters and samples may lose without a trace: 1 - 1e-20 is 1
+    in both precisions."""
 
 
 class Oracle:
@@ -93,7 +97,10 @@ class Oracle:
             with np.errstate(all="ignore"):
                 errors = [np.abs(a - b) for a, b in zip(double, single, strict=True)]
             parts.append([*double, *errors])
-        return Values(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        out = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        sizes = [np.max(np.abs(a.reshape(len(a), -1)), axis=1) for a in jax.tree.leaves(z)]
+        floor = _FLOOR * (1 + np.max(np.abs(theta), axis=1)) * (1 + np.max(sizes, axis=0))
+        return Values(*out, floor)
 
     def _evaluated(self, bits: int, arguments: Any) -> Any:
         with jax.enable_x64(bits == 64):
@@ -166,7 +173,7 @@ class Oracle:
         z = jax.tree.map(lambda a: a[use], z)
         for mirror in _involutions(self.d):
             after = self.values(theta[use] @ mirror.T, z)
-            before = Values(at.loss[use], at.gradient[use], at.loss_error[use], at.gradient[use])
+            before = Values(*(getattr(at, f.name)[use] for f in dataclasses.fields(at)))
             bad, _ = _differ(before, after)
             if not np.any(bad):
                 answer = self.unchanged(mirror[None], np.zeros((1, self.d)))
@@ -177,11 +184,12 @@ class Oracle:
     # --- dimensions ------------------------------------------------------------------------------
 
     def null_space(
-        self, kind: str
+        self, kind: str, dead: Iterable[int] = ()
     ) -> tuple[np.ndarray | None, list[tuple[np.ndarray, np.ndarray]]]:
         """Return singular values and fields (A, b) with grad l . (A theta + b) = 0 at all points.
 
-        `kind` is "affine", "linear", "symmetric" (A = A^T, b = 0) or "shift" (A = 0). The first
+        `kind` is "affine", "linear", "symmetric" (A = A^T, b = 0) or "shift" (A = 0); fields do not
+        move the parameters in `dead`, on which the loss does not depend. The first
         value is None where singular values have no clear gap or too few rows are reliable.
         """
         theta = points.parameters(self.rng, 3 * _BATCH, self.d, wide=False)
@@ -190,7 +198,8 @@ class Oracle:
         use = _reliable(at)
         gradient, theta = at.gradient[use], theta[use]
         gradient = gradient / np.max(np.abs(gradient), axis=1, keepdims=True)
-        basis = _basis(self.d, kind)
+        basis = [(a, b) for a, b in _basis(self.d, kind)
+                 if not np.any(a[list(dead)]) and not np.any(b[list(dead)])]  # fmt: skip
         columns = [np.einsum("ni,ni->n", gradient, theta @ a.T + b) for a, b in basis]
         rows = np.stack(columns, axis=1)
         size = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -265,7 +274,7 @@ def _differ(before: Values, after: Values) -> tuple[np.ndarray, np.ndarray]:
         # Where single precision is lost altogether its error no longer measures anything.
         largest = np.maximum(np.abs(before.loss), np.abs(after.loss))
         sound = before.loss_error + after.loss_error <= _LOST * largest
-        bad = sound & np.isfinite(gap) & (gap > tolerance) & (gap > 1e-250)
+        bad = sound & np.isfinite(gap) & (gap > tolerance) & (gap > before.floor + after.floor)
         good = sound & np.isfinite(gap) & (gap <= tolerance)
     return bad, good
 
@@ -277,7 +286,7 @@ def _along(at: Values, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         slack = _ROUNDING * np.sum(at.gradient_error * np.abs(direction), axis=1)
         tolerance = _RELATIVE * scale + slack
         sound = np.sum(at.gradient_error * np.abs(direction), axis=1) <= _LOST * scale
-        bad = sound & np.isfinite(slope) & (slope > tolerance) & (slope > 1e-250)
+        bad = sound & np.isfinite(slope) & (slope > tolerance) & (slope > at.floor)
         good = sound & np.isfinite(slope) & (slope <= tolerance)
     return bad, good
 
