@@ -11,6 +11,8 @@ from symtheory.program._program import Operation as Operation
 from symtheory.program._program import Positions as Positions
 from symtheory.program._program import Program as Program
 from symtheory.program._program import evaluate as evaluate
+from symtheory.program._read import read as read
+from symtheory.program._read import read_function as read_function
 from symtheory.program._trace import trace as trace
 from symtheory.program._walk import equations as equations
 from symtheory.program._walk import location as location

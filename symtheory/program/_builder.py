@@ -91,6 +91,7 @@ class Builder:
         self.source: Any = None
         self._count = 0
         self._numbers: dict[int, tuple[Any, int]] = {}
+        self._refs: dict[int, Ref] = {}
 
     # --- values ---
 
@@ -99,8 +100,10 @@ class Builder:
         return self._new(shape, kind)
 
     def _new(self, shape: tuple[Any, ...], kind: str, definition: Any = None) -> Ref:
+        ref = Ref(self._count, tuple(shape), kind, definition)
+        self._refs[self._count] = ref
         self._count += 1
-        return Ref(self._count - 1, tuple(shape), kind, definition)
+        return ref
 
     def number(self, x: Operand) -> int:
         """Return the number of an operand, a constant's too."""
@@ -119,7 +122,7 @@ class Builder:
         self, name: str, xs: Sequence[Operand], shape: Any, kind: str, /, **params: Any
     ) -> Operand:
         """Write one operation down, or compute it where all its operands are known."""
-        if name in KNOWN and all(map(is_known, xs)):
+        if name in KNOWN and all(map(is_known, xs)) and all(map(_is_number, shape)):
             out = KNOWN[name](*xs, **params)
             if out is not None:
                 return np.asarray(out)
@@ -141,13 +144,9 @@ class Builder:
             self._refs[r.number] = r
         return refs
 
-    @property
-    def _refs(self) -> dict[int, Ref]:
-        return self.__dict__.setdefault("_by_number", {})
-
     def operands(self, operation: Operation) -> list[Operand]:
         """Return the operands of an operation that was written down."""
-        return [self._refs.get(n, self.constants.get(n, n)) for n in operation.inputs]
+        return [self.constants.get(n, self._refs[n]) for n in operation.inputs]
 
     def refuse(self, what: str, remedy: str = "") -> Any:
         """Say that the equation at hand cannot be read.
@@ -181,7 +180,7 @@ class Builder:
     # --- movement; floats that are only moved stay known ---
 
     def _moved(self, name: str, xs: Sequence[Operand], shape: Any, /, **params: Any) -> Operand:
-        if all(isinstance(x, np.ndarray) for x in xs):
+        if all(isinstance(x, np.ndarray) for x in xs) and all(map(_is_number, shape)):
             return np.asarray(KNOWN[name](*xs, **params))
         return self.emit(name, xs, shape, kind_of(xs[0]), **params)
 
@@ -296,11 +295,16 @@ class Builder:
 
     # --- arithmetic ---
 
-    def _pair(self, x: Operand, y: Operand) -> tuple[Operand, Operand, tuple[Any, ...]]:
-        """Return two operands in one shape."""
-        shape = shape_of(x) if len(shape_of(x)) >= len(shape_of(y)) else shape_of(y)
-        out = [z if shape_of(z) == shape else self.broadcast(z, shape, ()) for z in (x, y)]
-        return out[0], out[1], shape
+    def _aligned(self, *xs: Operand) -> list[Operand]:
+        """Return operands in one shape: numbers and axes of length one are repeated."""
+        shapes = [shape_of(x) for x in xs]
+        ndim = max(map(len, shapes))
+        wide = [shape for shape in shapes if len(shape) == ndim]
+        shape = tuple(next((n for n in sizes if not _is_one(n)), 1) for sizes in zip(*wide))
+        return [
+            x if have == shape else self.broadcast(x, shape, range(ndim)[ndim - len(have) :])
+            for x, have in zip(xs, shapes, strict=True)
+        ]
 
     def _kind(self, *xs: Operand) -> str:
         kinds = {kind_of(x) for x in xs}
@@ -311,8 +315,8 @@ class Builder:
         for a, b in ((x, y), (y, x)):
             if uniform(a) == 0 and not is_known(b) and shape_of(a) in ((), shape_of(b)):
                 return self.real(b) if kind_of(a) == "f" else b
-        x, y, shape = self._pair(x, y)
-        return self.emit("add", [x, y], shape, self._kind(x, y))
+        x, y = self._aligned(x, y)
+        return self.emit("add", [x, y], shape_of(x), self._kind(x, y))
 
     def mul(self, x: Operand, y: Operand) -> Operand:
         """See `Domain.mul`; a known multiple is a `scale`."""
@@ -321,8 +325,8 @@ class Builder:
             if factor and not is_known(b) and shape_of(a) in ((), shape_of(b)):
                 out = self.scale(b, factor)
                 return self.real(out) if kind_of(a) == "f" else out
-        x, y, shape = self._pair(x, y)
-        return self.emit("mul", [x, y], shape, self._kind(x, y))
+        x, y = self._aligned(x, y)
+        return self.emit("mul", [x, y], shape_of(x), self._kind(x, y))
 
     def scale(self, x: Operand, factor: Fraction | int) -> Operand:
         """See `Domain.scale`."""
@@ -370,16 +374,15 @@ class Builder:
 
     def apply(self, function: str, *xs: Operand, kind: str = "f") -> Operand:
         """See `Domain.apply`."""
-        shape = max((shape_of(x) for x in xs), key=len)
-        xs = tuple(x if shape_of(x) == shape else self.broadcast(x, shape, ()) for x in xs)
-        return self.emit("apply", xs, shape, kind, function=function)
+        xs = tuple(self._aligned(*xs))
+        return self.emit("apply", xs, shape_of(xs[0]), kind, function=function)
 
     # --- order ---
 
     def extremum(self, x: Operand, y: Operand, largest: bool) -> Operand:
         """See `Domain.extremum`."""
-        x, y, shape = self._pair(x, y)
-        return self.emit("extremum", [x, y], shape, self._kind(x, y), largest=largest)
+        x, y = self._aligned(x, y)
+        return self.emit("extremum", [x, y], shape_of(x), self._kind(x, y), largest=largest)
 
     def fold(self, x: Operand, kind: str, axes: Sequence[int]) -> Operand:
         """See `Domain.fold`."""
@@ -391,7 +394,8 @@ class Builder:
 
     def compare(self, kind: str, x: Operand, y: Operand) -> Operand:
         """See `Domain.compare`; "lt" and "le" exchange the operands. Known floats are compared."""
-        x, y, shape = self._pair(x, y)
+        x, y = self._aligned(x, y)
+        shape = shape_of(x)
         if kind in ("lt", "le"):
             kind, x, y = {"lt": "gt", "le": "ge"}[kind], y, x
         if all(isinstance(z, np.ndarray) for z in (x, y)):
@@ -400,8 +404,8 @@ class Builder:
 
     def select(self, which: Operand, *cases: Operand) -> Operand:
         """See `Domain.select`; one case is taken where it is known which."""
-        shape = max((shape_of(x) for x in cases), key=len)
-        spread = [x if shape_of(x) == shape else self.broadcast(x, shape, ()) for x in cases]
+        spread = self._aligned(*cases)
+        shape = shape_of(spread[0])
         if is_known(which) and which.size and np.all(which == which.reshape(-1)[0]):
             return spread[int(which.reshape(-1)[0])]
         if shape_of(which) != shape:
@@ -435,6 +439,10 @@ class Builder:
     def cast(self, x: Operand, kind: str, into: str) -> Operand:
         """See `Domain.cast`; `into` is "f", "i" or "b"."""
         return self.emit("cast", [x], shape_of(x), into, kind=kind)
+
+
+def _is_number(size: Any) -> bool:
+    return isinstance(size, (int, np.integer))
 
 
 def _is_one(size: Any) -> bool:

@@ -6,8 +6,6 @@ Adding a function is adding a row.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.program._known import KNOWN, is_known
 
@@ -170,11 +168,21 @@ def _perform(operation: Operation, domain: Any, xs: list[Any], deadline: Deadlin
         xs = [x if i == kept else domain.lift(x) for i, x in enumerate(xs)]
     else:
         xs = [domain.lift(x) for x in xs]
-    if name == "concatenate":
-        return [domain.concatenate(xs, **params)]
     if name == "sort":
         return domain.sort(xs, **params)
+    if name == "concatenate":
+        return [domain.concatenate(xs, **params)]
+    if name in ("apply", "compare"):  # which function, which comparison
+        return [getattr(domain, name)(*params.values(), *xs)]
+    first = _OPERANDS.get(name)
+    if first is not None and len(xs) > first:
+        params = {**params, "fill": xs[first]}
+        xs = xs[:first]
     return [getattr(domain, name)(*xs, **params)]
+
+
+_OPERANDS = {"take": 1, "pick": 1, "choose": 2}
+"""How many operands come before the one that says what stands where nothing is read."""
 
 
 def _scan(operation: Operation, domain: Any, xs: list[Any], deadline: Deadline) -> list[Any]:

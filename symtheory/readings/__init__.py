@@ -1,60 +1,65 @@
-"""One loss, several readings: the same jaxpr walked over different domains.
+"""Old names of what now lives in `program` and `domains`; goes when its users have moved."""
 
-=============  ==================================================  ==============================
-domain         values                                              used for
-=============  ==================================================  ==============================
-`Entries`      SymPy expressions                                   closed forms, LaTeX
-`Polynomials`  elements of Q(symbols)[kernels], on FLINT           proofs, Gaussian moments
-`Residues`     numbers mod a large prime, on FLINT                 ranks, fast refutation
-`Balls`        Arb balls                                           rigorous values at a point
-`Degrees`      homogeneity degrees                                 scalings, at any size
-`Indices`      sums of products of named tensors, symbolic sizes   dimension-free laws
-=============  ==================================================  ==============================
+from typing import Any
 
-`read_function` traces a function and reads it; a primitive that a domain has no rule for is an
-`UnreadableError` that names both.
-"""
-
-from symtheory.readings._arrays import ArrayDomain as ArrayDomain
-from symtheory.readings._balls import Balls as Balls
-from symtheory.readings._balls import UndecidedError as UndecidedError
-from symtheory.readings._balls import ball as ball
-from symtheory.readings._balls import enclose as enclose
-from symtheory.readings._balls import precision as precision
+from symtheory.domains import Balls as Balls
+from symtheory.domains import Element as Element
+from symtheory.domains import Expressions as Entries
+from symtheory.domains import Label as Label
+from symtheory.domains import LieDerivative as LieDerivative
+from symtheory.domains import Polynomials as Polynomials
+from symtheory.domains import Ring as Ring
+from symtheory.domains import Symbols as Symbols
+from symtheory.domains import UndecidedError as UndecidedError
+from symtheory.domains import as_fmpq as as_fmpq
+from symtheory.domains import ball as ball
+from symtheory.domains import enclose as enclose
+from symtheory.domains import precision as precision
+from symtheory.domains._arrays import ArrayDomain as ArrayDomain
+from symtheory.domains._residue_numbers import PRIME as PRIME
+from symtheory.domains._residue_numbers import ResidueNumbers as Residues
+from symtheory.domains.tensors import Indexed as Indexed
+from symtheory.domains.tensors import IndexTerm as IndexTerm
+from symtheory.domains.tensors import Relation as Relation
+from symtheory.domains.tensors import Tensor as Tensor
+from symtheory.domains.tensors import Tensors as Indices
+from symtheory.domains.tensors import contract as contract
+from symtheory.domains.tensors import einsum as einsum
+from symtheory.domains.tensors import read_indexed as read_indexed
+from symtheory.domains.tensors import reduced as reduced
+from symtheory.domains.tensors import unfolded as unfolded
+from symtheory.domains.tensors import vanishes_at_random as vanishes_at_random
+from symtheory.program import NO_DEADLINE as NO_DEADLINE
+from symtheory.program import Deadline as Deadline
+from symtheory.program import trace as trace
+from symtheory.readings import _interpreter
 from symtheory.readings._concrete import CONCRETE as CONCRETE
-from symtheory.readings._contraction import contract as contract
-from symtheory.readings._contraction import vanishes_at_random as vanishes_at_random
 from symtheory.readings._degrees import Degrees as Degrees
-from symtheory.readings._element import Element as Element
-from symtheory.readings._entries import Entries as Entries
-from symtheory.readings._indexed import Indexed as Indexed
-from symtheory.readings._indexed import einsum as einsum
-from symtheory.readings._indexed import unfolded as unfolded
-from symtheory.readings._indices import Indices as Indices
-from symtheory.readings._indices import read_indexed as read_indexed
-from symtheory.readings._interpreter import NO_DEADLINE as NO_DEADLINE
-from symtheory.readings._interpreter import Deadline as Deadline
-from symtheory.readings._interpreter import Domain as Domain
 from symtheory.readings._interpreter import Rule as Rule
-from symtheory.readings._interpreter import read as read
-from symtheory.readings._interpreter import read_function as read_function
-from symtheory.readings._interpreter import trace as trace
 from symtheory.readings._interpreter import unreadable as unreadable
-from symtheory.readings._lie import LieDerivative as LieDerivative
 from symtheory.readings._movement import MOVEMENT as MOVEMENT
 from symtheory.readings._movement import iota as iota
 from symtheory.readings._movement import scatter_places as scatter_places
-from symtheory.readings._polynomials import Polynomials as Polynomials
-from symtheory.readings._rationals import as_fmpq as as_fmpq
-from symtheory.readings._relations import Relation as Relation
-from symtheory.readings._relations import reduced as reduced
-from symtheory.readings._residues import PRIME as PRIME
-from symtheory.readings._residues import Residues as Residues
-from symtheory.readings._ring import Ring as Ring
 from symtheory.readings._scaled import HALVINGS as HALVINGS
 from symtheory.readings._scaled import NotHomogeneousError as NotHomogeneousError
 from symtheory.readings._scaled import scaled as scaled
-from symtheory.readings._symbols import Label as Label
-from symtheory.readings._symbols import Symbols as Symbols
-from symtheory.readings._terms import IndexTerm as IndexTerm
-from symtheory.readings._terms import Tensor as Tensor
+
+
+def read(closed: Any, domain: Any, inputs: Any, deadline: Any = NO_DEADLINE) -> Any:
+    """Evaluate a jaxpr over a domain of either kind."""
+    from symtheory import program
+
+    if hasattr(domain, "rules"):
+        return _interpreter.read(closed, domain, inputs, deadline)
+    return [domain.lift(x) for x in program.read(closed, domain, inputs, deadline)]
+
+
+def read_function(
+    function: Any, structures: Any, domain: Any, inputs: Any, deadline: Any = NO_DEADLINE
+) -> Any:
+    """Trace a function and evaluate it over a domain of either kind."""
+    from symtheory import program
+
+    if hasattr(domain, "rules"):
+        return _interpreter.read_function(function, structures, domain, inputs, deadline)
+    return program.read_function(function, structures, domain, inputs, deadline)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
-from symtheory.errors import BudgetError, PrimitiveError, UnreadableError
+from symtheory.errors import PrimitiveError, UnreadableError
+from symtheory.program import NO_DEADLINE, Deadline
 from symtheory.readings._casts import is_rounding_cast
 from symtheory.readings._expressions import expression
 
@@ -41,34 +40,6 @@ class Domain(Protocol):
     def stack(self, values: Sequence[Any]) -> Any:
         """Put values together along a new first axis."""
         ...
-
-
-class Deadline:
-    """A time limit that long computations check as they go.
-
-    >>> Deadline(None).check()
-    >>> Deadline(None).remaining()
-    inf
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self._end = None if seconds is None else time.monotonic() + seconds
-        self._seconds = seconds
-
-    def check(self) -> None:
-        """Raise `BudgetError` once the time is over."""
-        if self._end is not None and time.monotonic() > self._end:
-            raise BudgetError(
-                f"the time limit of {self._seconds:g} s was reached; allow more time or take "
-                "smaller sizes"
-            )
-
-    def remaining(self) -> float:
-        """Return the seconds that are left."""
-        return math.inf if self._end is None else self._end - time.monotonic()
-
-
-NO_DEADLINE = Deadline(None)
 
 
 def trace(function: Callable[..., Any], *structures: Any) -> tuple[ClosedJaxpr, Any]:

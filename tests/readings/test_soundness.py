@@ -21,7 +21,7 @@ from symtheory.readings import (
     read_function,
     scaled,
 )
-from symtheory.readings._zeros import certified, zero_set
+from symtheory.domains.ring._zeros import certified, zero_set
 
 SCALAR = jax.ShapeDtypeStruct((), float)
 

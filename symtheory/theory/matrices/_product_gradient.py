@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from flint import fmpq
 
 from symtheory.readings import Indexed, Tensor, einsum, unfolded
-from symtheory.readings._terms import normal_term
+from symtheory.domains.tensors._terms import normal_term
 
 
 @dataclasses.dataclass(frozen=True)

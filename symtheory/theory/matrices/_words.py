@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from symtheory.readings import IndexTerm, Tensor
-from symtheory.readings._terms import Component
+from symtheory.domains.tensors._terms import Component
 
 
 @dataclasses.dataclass(frozen=True, order=True)

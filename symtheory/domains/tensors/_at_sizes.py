@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from symtheory import shapes
+from symtheory.domains._residue_numbers import PRIME, ResidueNumbers
+from symtheory.domains.tensors._contraction import contract
+from symtheory.domains.tensors._indexed import Indexed
 from symtheory.errors import InputError, UnreadableError
-from symtheory.readings._contraction import contract
-from symtheory.readings._indexed import Indexed
-from symtheory.readings._interpreter import read_function
-from symtheory.readings._residues import PRIME, Residues
+from symtheory.program import read_function
 
 _MAKES_NO_SENSE = (TypeError, ValueError, IndexError, ZeroDivisionError, InputError)
 
@@ -55,7 +55,7 @@ def _same_at(
     outputs: Sequence[Indexed],
 ) -> bool:
     """Compare what was read with the function itself, at random entries mod a large prime."""
-    rng, domain = random.Random(0), Residues()
+    rng, domain = random.Random(0), ResidueNumbers()
     arrays = {}
     for tensor in sorted({t for value in inputs for t in value.tensors}):
         shape = _bound(tensor.sizes, sizes)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from flint import fmpq
 
+from symtheory.domains.ring._element import Element
+from symtheory.domains.ring._indicators import manifest_sign, split
+from symtheory.domains.ring._roots import root
 from symtheory.errors import UnreadableError
-from symtheory.readings._element import Element
-from symtheory.readings._indicators import manifest_sign, split
-from symtheory.readings._roots import root
 
 if TYPE_CHECKING:
-    from symtheory.readings._ring import Ring
+    from symtheory.domains.ring._ring import Ring
 
 _FUNCTION_SPLITS = 3  # arguments with at most so many sign kernels are split on them
 _EXP_TERMS, _EXP_POWER = 4, 8  # exp of at most so many terms becomes a product of kernels

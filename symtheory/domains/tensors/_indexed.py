@@ -8,8 +8,8 @@ from typing import Any
 
 from flint import fmpq
 
-from symtheory.readings._rationals import as_fmpq
-from symtheory.readings._terms import ONE, Factor, IndexTerm, Tensor, normal_term
+from symtheory.domains._rationals import as_fmpq
+from symtheory.domains.tensors._terms import ONE, Factor, IndexTerm, Tensor, normal_term
 from symtheory.shapes import Size
 
 

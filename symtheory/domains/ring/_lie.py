@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from symtheory.domains.ring._element import Element
+from symtheory.domains.ring._indicators import INDICATORS, is_positive_everywhere
+from symtheory.domains.ring._ring import Kernel, Ring
 from symtheory.errors import UnreadableError
-from symtheory.readings._element import Element
-from symtheory.readings._indicators import INDICATORS, is_positive_everywhere
-from symtheory.readings._ring import Kernel, Ring
+from symtheory.program import FUNCTIONS
 
 Field = Mapping[int, Element]
 """Components of a vector field by generator index of the symbol that moves."""
@@ -78,7 +79,7 @@ class LieDerivative:
     def _rule(self, index: int, kernel: Kernel) -> Element:
         ring, value, x = self._ring, self._ring.generator(index), kernel.argument
         name = kernel.function
-        if name in INDICATORS:
+        if name in INDICATORS or (name in FUNCTIONS and FUNCTIONS[name].constant):
             return ring.constant(0)
         if kernel.order and kernel.power is None:
             return value * (x * kernel.order).inverse()

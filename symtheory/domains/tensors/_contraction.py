@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from symtheory.readings._indexed import Indexed
-from symtheory.readings._residues import PRIME
-from symtheory.readings._terms import Component, Tensor
+from symtheory.domains._residue_numbers import PRIME
+from symtheory.domains.tensors._indexed import Indexed
+from symtheory.domains.tensors._terms import Component, Tensor
 from symtheory.shapes import Size
 
 

@@ -6,8 +6,8 @@ import dataclasses
 
 from flint import fmpq
 
-from symtheory.readings._indexed import Indexed, unfolded
-from symtheory.readings._terms import Factor, IndexTerm, Tensor, normal_term
+from symtheory.domains.tensors._indexed import Indexed, unfolded
+from symtheory.domains.tensors._terms import Factor, IndexTerm, Tensor, normal_term
 
 
 @dataclasses.dataclass(frozen=True)

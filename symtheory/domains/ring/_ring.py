@@ -33,11 +33,11 @@ from typing import Any
 import numpy as np
 from flint import Ordering, fmpq, fmpq_mpoly_ctx
 
+from symtheory.domains._rationals import as_fmpq
+from symtheory.domains.ring import _indicators, _kernels, _roots, _zeros
+from symtheory.domains.ring._element import Element
 from symtheory.errors import BudgetError
-from symtheory.readings import _indicators, _kernels, _roots, _zeros
-from symtheory.readings._element import Element
-from symtheory.readings._interpreter import NO_DEADLINE, Deadline
-from symtheory.readings._rationals import as_fmpq
+from symtheory.program import NO_DEADLINE, Deadline
 
 Number = int | Fraction | fmpq | np.integer
 

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from symtheory.domains._arrays import ArrayDomain, Scalar
+from symtheory.domains._rationals import as_fraction
+from symtheory.domains.ring._element import Element, is_partial, level, total
+from symtheory.domains.ring._indicators import manifest_sign
+from symtheory.domains.ring._ring import Ring
 from symtheory.errors import UnreadableError
-from symtheory.readings._arrays import ArrayDomain, Scalar
-from symtheory.readings._element import Element, is_partial, level, total
-from symtheory.readings._indicators import manifest_sign
-from symtheory.readings._rationals import as_fraction
-from symtheory.readings._ring import Ring
 
 _FUNCTIONS = (
     "exp", "log", "sqrt", "tanh", "logistic", "erf", "erfc", "erf_inv", "sin", "cos", "tan",
     "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "cbrt", "exp2", "lgamma",
-    "digamma",
+    "digamma", "floor", "ceil", "trunc", "round", "cospi", "sinpi",
 )  # fmt: skip
 _TOTAL = frozenset(
     {"exp", "exp2", "tanh", "logistic", "erf", "erfc", "sin", "cos", "atan", "sinh", "cosh",
-     "asinh", "cbrt"}
+     "asinh", "cbrt", "floor", "ceil", "trunc", "round", "cospi", "sinpi"}
 )  # fmt: skip
 """Functions that are defined on all of R."""
 _POSITIVE = frozenset({"exp", "exp2", "logistic", "cosh"})

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flint import fmpq, fmpq_mpoly
 
+from symtheory.domains._rationals import as_fmpq
 from symtheory.errors import UnreadableError
-from symtheory.readings._rationals import as_fmpq
 
 if TYPE_CHECKING:
-    from symtheory.readings._ring import Ring
+    from symtheory.domains.ring._ring import Ring
 
 _NUMBERS = (int, Fraction, fmpq, np.integer)
 

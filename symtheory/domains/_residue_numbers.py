@@ -8,8 +8,8 @@ from typing import Any
 
 from flint import nmod
 
+from symtheory.domains._arrays import ArrayDomain, Scalar
 from symtheory.errors import UnreadableError
-from symtheory.readings._arrays import ArrayDomain, Scalar
 
 PRIME = 2**61 - 1
 """A prime below 2^64; a rational identity that fails mod it is false."""
@@ -17,7 +17,7 @@ PRIME = 2**61 - 1
 _EXPONENT_LIMIT = 64
 
 
-class Residues(ArrayDomain):
+class ResidueNumbers(ArrayDomain):
     """Arrays of residues: rational losses at random points, exactly and at machine speed."""
 
     name = "residues"

@@ -1,4 +1,4 @@
-"""The domain *entries*: SymPy expressions, entry by entry."""
+"""The domain *expressions*: SymPy expressions, entry by entry."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import sympy
 
-from symtheory.readings._arrays import ArrayDomain, Scalar
+from symtheory.domains._arrays import ArrayDomain, Scalar
 
 
-class Entries(ArrayDomain):
+class Expressions(ArrayDomain):
     """Arrays of SymPy expressions, built as the loss is written and never expanded."""
 
-    name = "entries"
+    name = "expressions"
 
     def scalar(self, value: Fraction) -> sympy.Expr:
         """Return a rational number as a SymPy number."""
@@ -75,6 +75,12 @@ _FUNCTIONS: dict[str, Scalar] = {
 } | {
     "logistic": lambda x: 1 / (1 + sympy.exp(-x)),
     "erf_inv": sympy.erfinv,
+    "floor": sympy.floor,
+    "ceil": sympy.ceiling,
+    "trunc": lambda x: sympy.sign(x) * sympy.floor(sympy.Abs(x)),
+    "atan2": sympy.atan2,
+    "cospi": lambda x: sympy.cos(sympy.pi * x),
+    "sinpi": lambda x: sympy.sin(sympy.pi * x),
     "cbrt": lambda x: sympy.real_root(x, 3),
     "root": lambda x, order: x ** sympy.Rational(1, order),
     "exp2": lambda x: 2**x,

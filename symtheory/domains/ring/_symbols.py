@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import sympy
 
-from symtheory.readings._element import Element
-from symtheory.readings._entries import step
-from symtheory.readings._ring import Ring
+from symtheory.domains._expressions import step
+from symtheory.domains.ring._element import Element
+from symtheory.domains.ring._ring import Ring
 
 _GENERIC = frozenset({"param", "family"})
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flint
 from flint import arb
 
+from symtheory.domains._arrays import ArrayDomain, Scalar
+from symtheory.domains._rationals import as_fmpq, as_fraction
 from symtheory.errors import SymtheoryError
-from symtheory.readings._arrays import ArrayDomain, Scalar
-from symtheory.readings._rationals import as_fmpq, as_fraction
-
-if TYPE_CHECKING:
-    from symtheory.readings._element import Element
 
 
 class UndecidedError(SymtheoryError):
@@ -62,9 +59,13 @@ class Balls(ArrayDomain):
             return as_fraction(value.fmpq())
         return None
 
+    def total(self, elements: Iterable[Any]) -> Any:
+        """Return a sum."""
+        return sum(elements, arb(0))
+
     def functions(self) -> Mapping[str, Scalar]:
         """Scalar functions by primitive name."""
-        return _FUNCTIONS
+        return SCALARS
 
 
 def _greater(a: Any, b: Any) -> bool:
@@ -116,11 +117,34 @@ def _sign(x: Any) -> arb:
     return arb(1) if _greater(x, 0) else arb(-1) if _greater(0, x) else arb(0)
 
 
+def _piece(x: arb, value: arb) -> arb:
+    """Return a value of a piecewise constant function, if the ball lies on one piece."""
+    if not value.is_exact():
+        raise UndecidedError(_UNDECIDED)
+    return value
+
+
+def _rounded(x: arb) -> arb:
+    """Round to the nearest integer, halves to the even one, as `jnp.round` does."""
+    down = _piece(x, x.floor())
+    rest = x - down
+    if _equal(rest, arb(1) / 2):
+        return down if int(down.fmpq().p) % 2 == 0 else down + 1
+    return down + int(_greater(rest, arb(1) / 2))
+
+
+def _atan2(y: arb, x: arb) -> arb:
+    out = arb.atan2(y, x)
+    if not out.is_finite() or (x <= 0 and y.contains(0) and not y.is_exact()):
+        raise UndecidedError(_UNDECIDED)
+    return out
+
+
 def _select(condition: bool, no: Any, yes: Any) -> Any:
     return yes if condition else no
 
 
-_FUNCTIONS: dict[str, Scalar] = {
+SCALARS: dict[str, Scalar] = {
     name: functools.partial(_call, method=method)
     for name, method in {
         "exp": "exp", "log": "log", "sqrt": "sqrt", "rsqrt": "rsqrt", "expm1": "expm1",
@@ -131,6 +155,13 @@ _FUNCTIONS: dict[str, Scalar] = {
     }.items()
 } | {
     "logistic": lambda x: 1 / (1 + (-arb(x)).exp()),
+    "floor": lambda x: _piece(arb(x), arb(x).floor()),
+    "ceil": lambda x: _piece(arb(x), arb(x).ceil()),
+    "trunc": lambda x: _sign(x) * SCALARS["floor"](abs(arb(x))),
+    "round": lambda x: _rounded(arb(x)),
+    "cospi": lambda x: arb(x).cos_pi(),
+    "sinpi": lambda x: arb(x).sin_pi(),
+    "atan2": lambda y, x: _atan2(arb(y), arb(x)),
     "cbrt": _cbrt,
     "exp2": lambda x: (arb(x) * arb(2).log()).exp(),
     "abs": lambda x: abs(arb(x)),
@@ -146,49 +177,3 @@ _FUNCTIONS: dict[str, Scalar] = {
     "vanishing": lambda x: arb(int(_equal(x, arb(0)))),
     "root": _root,
 } | {f"root{n}": functools.partial(_root, order=n) for n in range(4, 13)}  # fmt: skip
-
-
-def enclose(element: Element, values: Mapping[str, arb]) -> arb:
-    """Return a ball that contains a ring element's value.
-
-    Args:
-        element: The element.
-        values: A ball for each of its symbols, by the ring's name for it.
-
-    Raises:
-        UndecidedError: The sign of an activation cannot be told at this precision.
-
-    >>> from symtheory.readings import Ring
-    >>> ring = Ring(["x", "y"])
-    >>> x, y = ring.symbol("x"), ring.symbol("y")
-    >>> enclose(ring.apply("sqrt", x * x + y * y), {"x": arb(3), "y": arb(4)})
-    5.00000000000000
-    """
-    ring = element.ring
-    names = {index: text for text, index in ring.names.items()}
-    known: dict[int, arb] = {}
-
-    def generator(index: int) -> arb:
-        if index not in known:
-            kernel = ring.kernels.get(index)
-            if kernel is None:
-                known[index] = values[names[index]]
-            else:
-                known[index] = _FUNCTIONS[kernel.function](value(kernel.argument))
-        return known[index]
-
-    def polynomial(poly: Any) -> arb:
-        total = arb(0)
-        for exponents, coefficient in poly.to_dict().items():
-            term = arb(coefficient)
-            for index, n in enumerate(exponents):
-                if n:
-                    term = term * generator(index) ** int(n)
-            total = total + term
-        return total
-
-    def value(x: Element) -> arb:
-        above = polynomial(x.numerator)
-        return above if x.denominator is None else above / polynomial(x.denominator)
-
-    return value(element)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from flint import fmpq, fmpz
 
+from symtheory.domains.ring._element import Element
+from symtheory.domains.ring._indicators import absolute, manifest_sign
 from symtheory.errors import UnreadableError
-from symtheory.readings._element import Element
-from symtheory.readings._indicators import absolute, manifest_sign
 
 if TYPE_CHECKING:
-    from symtheory.readings._ring import Ring
+    from symtheory.domains.ring._ring import Ring
 
 _FACTOR_LIMIT = 300  # radicands with at most so many terms are freed of square factors
 

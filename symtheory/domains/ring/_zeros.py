@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from flint import arb, fmpq
 
+from symtheory.domains._balls import precision
+from symtheory.domains.ring._element import Element
+from symtheory.domains.ring._enclose import enclose
 from symtheory.errors import SymtheoryError
-from symtheory.readings._balls import enclose, precision
-from symtheory.readings._element import Element
 
 if TYPE_CHECKING:
-    from symtheory.readings._ring import Ring
+    from symtheory.domains.ring._ring import Ring
 
 Pattern = Mapping[frozenset[int], Any]
 """A polynomial in sign kernels: coefficient by the set of kernels."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from symtheory.readings._element import Element
-from symtheory.readings._zeros import is_closed, sign_of_number, zero_set
+from symtheory.domains.ring._element import Element
+from symtheory.domains.ring._zeros import is_closed, sign_of_number, zero_set
 
 if TYPE_CHECKING:
-    from symtheory.readings._ring import Ring
+    from symtheory.domains.ring._ring import Ring
 
 INDICATORS = frozenset({"positive", "vanishing"})
 """Kernels with the values 0 and 1."""

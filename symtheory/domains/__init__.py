@@ -1,0 +1,28 @@
+"""What a program means over different kinds of values.
+
+===============  ==================================================  ============================
+domain           values                                              used for
+===============  ==================================================  ============================
+`Polynomials`    elements of Q(symbols)[kernels], on FLINT           proofs, Gaussian moments
+`Expressions`    SymPy expressions                                   closed forms, LaTeX
+`Balls`          Arb balls                                           rigorous values at a point
+`Tensors`        sums of products of named arrays, symbolic sizes    laws for all sizes
+===============  ==================================================  ============================
+"""
+
+from symtheory.domains._arrays import ArrayDomain as ArrayDomain
+from symtheory.domains._balls import Balls as Balls
+from symtheory.domains._balls import UndecidedError as UndecidedError
+from symtheory.domains._balls import ball as ball
+from symtheory.domains._balls import precision as precision
+from symtheory.domains._domain import Domain as Domain
+from symtheory.domains._expressions import Expressions as Expressions
+from symtheory.domains._polynomials import Polynomials as Polynomials
+from symtheory.domains.ring import Element as Element
+from symtheory.domains.ring import Label as Label
+from symtheory.domains.ring import LieDerivative as LieDerivative
+from symtheory.domains.ring import Ring as Ring
+from symtheory.domains.ring import Symbols as Symbols
+from symtheory.domains.ring import as_fmpq as as_fmpq
+from symtheory.domains.ring import enclose as enclose
+from symtheory.domains.tensors import Tensors as Tensors
