@@ -26,19 +26,19 @@ def ask(function, *arguments, **options):
         pytest.fail(f"{function.__name__} ended in {type(error).__name__}: {str(error)[:300]}")
 
 
-def discover(model, seconds=20.0, **options):
+def discover(model, seconds=60.0, **options):
     return ask(st.discover, model, seconds=seconds, **options)
 
 
-def conservation_laws(model, seconds=20.0, **options):
+def conservation_laws(model, seconds=60.0, **options):
     return ask(st.conservation_laws, model, seconds=seconds, **options)
 
 
-def reflections(model, seconds=20.0, **options):
+def reflections(model, seconds=60.0, **options):
     return ask(st.reflections, model, seconds=seconds, **options)
 
 
-def verify(model, symmetry, seconds=20.0, **options):
+def verify(model, symmetry, seconds=60.0, **options):
     return ask(st.verify, model, symmetry, seconds=seconds, **options)
 
 
@@ -108,6 +108,7 @@ def moved(params, generator, time):
 
 def change(loss, before, after, sample):
     """Return the relative change of the loss; NaN before or after is a change of its own."""
+    before, after, sample = jax.tree.map(jnp.asarray, (before, after, sample))
     a, b = float(loss(before, sample)), float(loss(after, sample))
     if np.isnan(a) and np.isnan(b):
         return 0.0
