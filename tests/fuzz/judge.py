@@ -264,7 +264,7 @@ class Judge:
         verdict = self._call("certify", 2.0, lambda s: st.certify(removed, seconds=s), count)
         if verdict is None or verdict.status != "proved":
             return
-        kept = [m for m in self.oracle.signed_permutations() if np.all(m @ flat == flat)]
+        kept = self.oracle.signed_permutations(flat)
         used = [m for m in kept if not self._idle(m)]
         answer = Answer(AGREES if self.case.dimension <= 6 else UNDECIDED)
         if used:

@@ -163,23 +163,24 @@ class Oracle:
             shifts[k, list(places)] = scale * self.rng.normal(size=len(list(places)))
         return self.unchanged(np.stack([hold] * 6), shifts)
 
-    def signed_permutations(self, most: int = 6) -> list[np.ndarray]:
-        """Return all mirrors among signed permutations that the values do not speak against."""
+    def signed_permutations(self, fixed: np.ndarray, most: int = 6) -> list[np.ndarray]:
+        """Return all signed permutations of order two that seem to leave the loss unchanged.
+
+        Only those that leave the point `fixed` where it is, and none beyond `most` parameters.
+        """
         if self.d > most:
             return []
-        found = []
+        mirrors = np.array([m for m in _involutions(self.d) if np.all(m @ fixed == fixed)])
+        still = np.zeros((1, self.d))
         theta, z, at = self.batches[0]
-        use = np.flatnonzero(np.isfinite(at.loss))[:16]
-        z = jax.tree.map(lambda a: a[use], z)
-        for mirror in _involutions(self.d):
-            after = self.values(theta[use] @ mirror.T, z)
-            before = Values(*(getattr(at, f.name)[use] for f in dataclasses.fields(at)))
-            bad, _ = _differ(before, after)
-            if not np.any(bad):
-                answer = self.unchanged(mirror[None], np.zeros((1, self.d)))
-                if answer.outcome == AGREES:
-                    found.append(mirror)
-        return found
+        for i in np.flatnonzero(np.isfinite(at.loss))[:6]:  # most do not survive one point
+            if len(mirrors):
+                copies = np.full(len(mirrors), i)
+                rows = jax.tree.map(lambda a, k=copies: a[k], z)
+                row = {f.name: getattr(at, f.name)[i : i + 1] for f in dataclasses.fields(at)}
+                bad, _ = _differ(Values(**row), self.values(mirrors @ theta[i], rows))
+                mirrors = mirrors[~bad]
+        return [m for m in mirrors if self.unchanged(m[None], still).outcome == AGREES]
 
     # --- dimensions ------------------------------------------------------------------------------
 

@@ -49,6 +49,8 @@ def test_the_oracle_tells_a_symmetry_from_a_near_miss(term, holds):
     assert complete.outcome == AGREES if holds else complete.outcome != FALSE
     few = laws.completeness(oracle, 0, 0)  # the far terms leave one generator of the two
     assert few.outcome == FALSE
+    mirrors = oracle.signed_permutations(np.array([0.5, 0.5, 0.25, 0.25]))
+    assert len(mirrors) == (term == "0.0")  # the swap leaves that point where it is
     swapped = oracle.unchanged(SWAP[None], NOTHING[None]).outcome
     assert swapped == (AGREES if term == "0.0" else FALSE)
 
