@@ -3,6 +3,16 @@
 loss --trace--> jaxpr --lower--> Program --evaluate--> values of a domain
 """
 
+from symtheory.program._derivatives import redefines_derivatives as redefines_derivatives
+from symtheory.program._derivatives import with_value_derivatives as with_value_derivatives
+from symtheory.program._facts import all_operations as all_operations
+from symtheory.program._facts import compares as compares
+from symtheory.program._facts import depending as depending
+from symtheory.program._facts import irrational as irrational
+from symtheory.program._facts import is_continuous as is_continuous
+from symtheory.program._facts import is_smooth as is_smooth
+from symtheory.program._facts import operations_on as operations_on
+from symtheory.program._facts import whole_number_inputs as whole_number_inputs
 from symtheory.program._functions import FUNCTIONS as FUNCTIONS
 from symtheory.program._functions import Function as Function
 from symtheory.program._program import NO_DEADLINE as NO_DEADLINE

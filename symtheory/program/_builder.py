@@ -333,6 +333,8 @@ class Builder:
         factor = Fraction(factor)
         if factor == 1:
             return x
+        if factor == -1 and isinstance(x, np.ndarray) and x.dtype.kind == "f":
+            return -x
         kind = kind_of(x) if factor.denominator == 1 else "f"
         return self.emit("scale", [x], shape_of(x), kind, factor=factor)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.program._known import KNOWN, is_known
+from symtheory.program._walk import location
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -195,16 +196,13 @@ def _scan(operation: Operation, domain: Any, xs: list[Any], deadline: Deadline) 
     )  # fmt: skip
 
 
-class _LocatedError(Exception):
-    """Marks an error that says where in the user's file it comes from."""
-
-
 def _located(error: UnreadableError, operation: Operation) -> UnreadableError:
-    from symtheory.program._walk import location
-
-    where = location(operation.source)
-    if not where or getattr(error, "located", False):
+    """Say which primitive of the user's program, and which line of the file, an error is about."""
+    primitive = getattr(operation.source, "primitive", None)
+    if primitive is None or getattr(error, "located", False):
         return error
-    out = type(error)(f"{error} (at {where})")
+    where = location(operation.source)
+    at = f" at {where}" if where else ""
+    out = type(error)(f"{error} (primitive {primitive.name!r}{at})")
     out.located = True  # type: ignore[attr-defined]
     return out

@@ -9,10 +9,16 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
-_HIDDEN = tuple(
-    os.path.join(os.path.dirname(os.path.abspath(path)), "")
-    for path in (jax.__file__, os.path.dirname(__file__))
-)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_HIDDEN = (
+    os.path.join(os.path.dirname(os.path.abspath(jax.__file__)), ""),
+    *(
+        os.path.join(_PACKAGE, room)
+        for room in (
+            "program", "domains", "symmetry", "theory", "syre", "verdict", "model.py", "simulation",
+        )
+    ),
+)  # fmt: skip
 
 
 def subjaxprs(equation: Any) -> Iterator[Jaxpr]:
@@ -49,11 +55,19 @@ def pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
 
 
 def location(equation: Any) -> str:
-    """Return "file.py:12", the line of the user's file that an equation comes from, or ""."""
+    """Return "file.py:12", the line of the user's file that an equation comes from, or "".
+
+    Lines of installed packages are given only where there is no other.
+    """
     traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
+    found = ""
     for frame in getattr(traceback, "frames", ()):
         name = frame.file_name
-        if not name.startswith(_HIDDEN) and not name.startswith("<"):
-            line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
-            return f"{os.path.basename(name)}:{line}"
-    return ""
+        if name.startswith(_HIDDEN) or name.startswith("<"):
+            continue
+        line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
+        text = f"{os.path.basename(name)}:{line}"
+        if "site-packages" not in name:
+            return text
+        found = found or text
+    return found
