@@ -66,12 +66,6 @@ class Model:
         object.__setattr__(self, "params", shapes.tree(self.params))
         if not self.leaves:
             raise InputError("the model has no parameters; give at least one shape in params")
-        paths = [name for name, _ in shapes.leaves(self.params)]
-        for path in paths:
-            if paths.count(path) > 1:
-                raise InputError(
-                    f"two parameters have the dotted name {path!r}; rename one of the keys"
-                )
         if not isinstance(self.random, (Empirical, Mapping)):
             raise InputError(
                 f"random is {self.random!r}; give laws by name, such as {{'x': Normal(2)}}, "

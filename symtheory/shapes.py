@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -97,21 +98,31 @@ def map_tree(function: Any, node: Any) -> Any:
 
 
 def leaves(node: Any) -> Iterator[tuple[str, Shape]]:
-    """Yield each shape of a pytree with its dotted name ("layers.0.W"; "" for a bare shape)."""
+    """Yield each shape of a pytree with its dotted name ("layers.0.W"; "" for a bare shape).
+
+    A key that holds a dot is put in quotes, so that names tell leaves apart.
+    """
     for path, shape in jax.tree_util.tree_flatten_with_path(node, is_leaf=is_shape)[0]:
         yield path_text(path), as_shape(shape)
 
 
 def path_text(path: Any) -> str:
-    """Return the path of a leaf as its dotted name."""
-    return ".".join(_key_text(key) for key in path)
+    """Return the path of a leaf as its dotted name; different paths have different names."""
+    return ".".join(key_text(key) for key in path)
 
 
-def _key_text(key: Any) -> str:
+def key_text(key: Any) -> str:
+    """Return a key of a path as text, in quotes where it would be taken for two keys.
+
+    >>> key_text("W"), key_text("a.b")
+    ('W', '"a.b"')
+    """
     for attribute in ("key", "idx", "name"):
         if hasattr(key, attribute):
-            return str(getattr(key, attribute))
-    return str(key)
+            key = getattr(key, attribute)
+            break
+    text = str(key)
+    return text if text and not set(text) & set('."') else json.dumps(text, ensure_ascii=False)
 
 
 def check_array(name: str, array: Any, shape: Shape) -> None:

@@ -147,7 +147,9 @@ class Degrees(Domain):
         self._require_invariant(index)
         every = self._together(x, (axis,))
         if fill is not None:
-            spread = Scaled(*(np.broadcast_to(a, every.degrees.shape) for a in (fill.degrees, fill.free)))
+            spread = Scaled(
+                *(np.broadcast_to(a, every.degrees.shape) for a in (fill.degrees, fill.free))
+            )
             every = self._agree(every, spread)
         # The shape is (*batch, *before, *after); the index's own axes come in at `axis`.
         own = index.degrees.shape[batch:]
@@ -270,7 +272,9 @@ class Degrees(Domain):
         for x in xs:
             one = self._together(x, (axis,))
             shape = x.degrees.shape
-            out.append(self._map(one, lambda a, s=shape: np.broadcast_to(np.expand_dims(a, axis), s)))
+            out.append(
+                self._map(one, lambda a, s=shape: np.broadcast_to(np.expand_dims(a, axis), s))
+            )
         return out
 
     def cast(self, x: Scaled, kind: str) -> Scaled:

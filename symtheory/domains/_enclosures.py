@@ -114,7 +114,7 @@ def multiply(x: Enclosure, y: Enclosure, exactly_if_possible: bool = False) -> E
 
 
 def _is_exact_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Tell which products of floats are floats (Dekker's splitting; far from under- and overflow)."""
+    """Tell which products of floats are floats, by Dekker's splitting; far from overflow only."""
     size = np.abs(out)
     safe = (size > 2.0**-900) & (size < 2.0**900)
     safe &= (np.abs(a) < 2.0**900) & (np.abs(b) < 2.0**900)

@@ -1,4 +1,4 @@
-"""Numbers of the domain *residues*: residues mod a prime, enclosures, and where entries come from."""
+"""Numbers of the domain *residues*: residues mod a prime, enclosures, sources of entries."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def from_fractions(array: Any, enclosed: bool = True, varies: bool = False) -> N
         enclosure = None
         if enclosed:
             middle = whole.astype(float)
-            large = np.abs(middle) > 2.0**53
+            large = np.abs(middle) >= 2.0**53
             enclosure = Enclosure(middle, np.where(large, np.abs(middle) * 2.0**-52, 0.0))
         out = Numbers(whole % PRIME, enclosure)
     else:

@@ -112,9 +112,6 @@ class Residues(Domain):
             return out
         return varying(out)
 
-    def _both(self, x: Numbers, y: Numbers) -> bool:
-        return x.residues is not None and y.residues is not None
-
     def _constants(self, *xs: Numbers) -> bool:
         return all(x.source is None for x in xs)
 
@@ -306,11 +303,11 @@ class Residues(Domain):
         if function == "is_finite":
             return self._decided(lambda: self._finite(xs[0]))
         if function in ("quotient", "rem"):
-            return self._decided(lambda: self._divided(function, *xs))
+            return self._decided(lambda: self._divided(function, xs[0], xs[1]))
         parts = [self._enclosure(x, f"the function {function!r}") for x in xs]
         with np.errstate(all="ignore"):
             if function == "pow":
-                return self._general_power(*xs)
+                return self._general_power(xs[0], xs[1])
             return self._result(None, enclosures.apply(function, *parts), *xs)
 
     def _general_power(self, x: Numbers, y: Numbers) -> Numbers:

@@ -118,8 +118,7 @@ def _evaluate(jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Any]) -> 
         elif isinstance(body, Jaxpr):
             outputs = _evaluate(body, [], arguments)
         else:
-            subfunctions, bound = equation.primitive.get_bind_params(params)
-            out = equation.primitive.bind(*subfunctions, *arguments, **bound)
+            out = equation.primitive.bind(*arguments, **params)
             outputs = out if equation.primitive.multiple_results else [out]
         values.update(zip(equation.outvars, outputs, strict=True))
     return [look_up(x) for x in jaxpr.outvars]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from symtheory import shapes
-from symtheory.data import random_rational
+from symtheory.data import Law, random_rational
 from symtheory.exact import rational_array
 from symtheory.model import Model
 from symtheory.readings import Symbols
@@ -82,18 +82,32 @@ def random_point(
     return params, sample, constants, members
 
 
+def laws_of_leaves(model: Model) -> list[Law]:
+    """Return the law that each leaf of the flattened sample belongs to."""
+    if list(model.laws) == [""]:
+        return [model.laws[""]] * len(jax.tree.leaves(model.structure()[1]))
+    marked = {
+        name: shapes.map_tree(lambda _, name=name: name, law.structure)
+        for name, law in model.laws.items()
+    }
+    return [model.laws[name] for name in jax.tree.leaves(marked)]
+
+
 def exact_arguments(model: Model, symmetry: Exponential | None, symbols: Symbols) -> list[Any]:
     """Return symbols for parameters, sample, unbound constants and members, as loss arguments."""
     ring = symbols.ring
     params, sample, constants = model.structure()
 
     # Laws are independent, so the entries of those with a density have one given all the rest.
-    dense = {name for name, law in model.laws.items() if law.has_density}
+    dense = [law.has_density for law in laws_of_leaves(model)]
 
-    def symbolic(kind: str, node: Any) -> Any:
+    def symbolic(kind: str, node: Any, generic: Sequence[bool] | None = None) -> Any:
+        found = list(shapes.leaves(node))
         leaves = [
-            symbols.array(kind, name, shapes.fixed(shape), generic=name.split(".")[0] in dense)
-            for name, shape in shapes.leaves(node)
+            symbols.array(kind, name, shapes.fixed(shape), generic=dense_here)
+            for (name, shape), dense_here in zip(
+                found, generic or [False] * len(found), strict=True
+            )
         ]
         return jax.tree.unflatten(jax.tree.structure(node), leaves)
 
@@ -108,7 +122,7 @@ def exact_arguments(model: Model, symmetry: Exponential | None, symbols: Symbols
         else symbols.array("constant", name, tuple(struct.shape))
         for name, struct in constants.items()
     }
-    out = [symbolic("param", params), symbolic("sample", sample), values]
+    out = [symbolic("param", params), symbolic("sample", sample, dense), values]
     if symmetry is not None:
         out.append(
             {

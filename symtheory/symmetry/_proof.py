@@ -4,76 +4,68 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import jax
 import numpy as np
 
+from symtheory.domains import Element, LieDerivative, Polynomials, Ring, Symbols
+from symtheory.domains._degrees import DEGREE, Degrees, NotHomogeneousError, Scaled, scaled
 from symtheory.errors import UnreadableError
 from symtheory.model import Model
-from symtheory.readings import (
-    HALVINGS,
-    Deadline,
-    Degrees,
-    Element,
-    LieDerivative,
-    NotHomogeneousError,
-    Polynomials,
-    Ring,
-    Symbols,
-    read_function,
-    scaled,
-    trace,
-)
-from symtheory.symmetry._arguments import directional_derivative, exact_arguments, structures
-from symtheory.symmetry._continuity import is_continuous, pruned
-from symtheory.symmetry._faithful import redefines_derivatives
+from symtheory.program import Deadline, evaluate
+from symtheory.symmetry._arguments import exact_arguments
 from symtheory.symmetry._generator import Generator, read_generator
+from symtheory.symmetry._loss import Loss, loss_of
 from symtheory.symmetry._symmetry import Exponential
 
 _LARGEST_DEGREE = 2**32
 
 
-def prove_by_degrees(
-    model: Model, symmetry: Exponential, generator: Generator, deadline: Deadline
-) -> str | None:
+def prove_by_degrees(model: Model, generator: Generator, deadline: Deadline) -> str | None:
     """Prove a diagonal symmetry by homogeneity; None if this route says nothing.
 
     Degrees speak of the loss's value. Where a program stops or redefines derivatives the gradient
     that SGD follows is another thing, and the normal form decides on both.
     """
-    if redefines_derivatives(model):
+    loss = loss_of(model)
+    if loss.redefines_derivatives:
         return None
-    params, sample, constants = model.structure()
-    zeros = [
-        jax.tree.map(lambda s: scaled(np.zeros(s.shape, dtype=np.int64)), node)
-        for node in (sample, constants)
-    ]
-    tree = jax.tree.structure(params)
-    sizes = [int(np.prod(leaf.shape, dtype=int)) for leaf in jax.tree.leaves(params)]
+    for rates in _diagonals(generator, model.dimension):
+        common = math.lcm(*(rate.denominator for rate in rates))
+        degrees = [int(rate * common) * DEGREE for rate in rates]
+        if max(map(abs, degrees), default=0) > _LARGEST_DEGREE:  # sums must stay exact
+            return None
+        degree = degree_of(loss, np.array(degrees, dtype=np.int64), None, deadline)
+        if degree != 0:
+            return None
+    return "every intermediate value is homogeneous in exp(lambda), the loss of degree 0"
+
+
+def degree_of(
+    loss: Loss, params: np.ndarray, rest: np.ndarray | None, deadline: Deadline
+) -> int | None:
+    """Return the degree of a loss when its arguments have given degrees, None if it has none.
+
+    Args:
+        loss: The loss.
+        params: Degrees of the flattened parameters.
+        rest: Degrees of the flattened sample and unbound constants (0 if omitted).
+        deadline: A time limit.
+    """
+    shapes = [tuple(s.shape) for s in jax.tree.leaves(loss.inputs)]
+    sizes = [math.prod(shape) for shape in shapes]
+    missing = np.zeros(sum(sizes) - len(params), dtype=np.int64)
+    flat = np.concatenate([params, missing if rest is None else rest])
+    pieces = np.split(flat, np.cumsum(sizes)[:-1])
+    inputs = [scaled(x.reshape(shape)) for x, shape in zip(pieces, shapes, strict=True)]
     try:
-        for rates in _diagonals(generator, sum(sizes)):
-            common = math.lcm(*(rate.denominator for rate in rates))
-            degrees = [int(rate * common) * HALVINGS for rate in rates]
-            if max(map(abs, degrees)) > _LARGEST_DEGREE:  # sums of degrees must stay exact
-                return None
-            flat = np.array(degrees, dtype=np.int64)
-            pieces = np.split(flat, np.cumsum(sizes)[:-1])
-            leaves = [
-                scaled(piece.reshape(leaf.shape))
-                for piece, leaf in zip(pieces, jax.tree.leaves(params), strict=True)
-            ]
-            out = read_function(
-                lambda p, z, c: model.evaluate(p, z, c),
-                [params, sample, constants],
-                Degrees(),
-                [jax.tree.unflatten(tree, leaves), *zeros],
-                deadline,
-            )
-            if not out.is_invariant:
-                return None
+        [out] = evaluate(loss.program, Degrees(), inputs, deadline)
     except (NotHomogeneousError, UnreadableError):
         return None
-    return "every intermediate value is homogeneous in exp(lambda), the loss of degree 0"
+    if not isinstance(out, Scaled) or out.is_invariant:
+        return 0
+    return int(out.degrees[()])
 
 
 def _diagonals(generator: Generator, dimension: int) -> list[list[Fraction]]:
@@ -107,50 +99,67 @@ def prove_by_normal_form(
         UnreadableError: The ring cannot read the loss.
         BudgetError: It took too long or grew too large.
     """
+    loss = loss_of(model)
     ring = Ring(deadline=deadline)
     symbols = Symbols(ring)
-    arguments = exact_arguments(model, symmetry, symbols)
+    params, sample, constants, _ = exact_arguments(model, symmetry, symbols)
+    generator = read_generator(model, symmetry, symbols)
+    leaves = jax.tree.leaves(params)
+    tangent = shaped_like(leaves, generator.tangent)
+    rest = jax.tree.leaves((sample, {n: constants[n] for n in loss.inputs[2]}))
+    missing = missing_in(loss, ring, symbols, leaves, tangent, rest, deadline)
+    return f"the normal form in {ring_text(ring)} is 0", missing
+
+
+def missing_in(
+    loss: Loss, ring: Ring, symbols: Symbols, leaves: list[Any], tangent: list[Any],
+    rest: list[Any], deadline: Deadline,
+) -> str | None:  # fmt: skip
+    """Return what is missing for a proof that a loss is constant along a tangent field, or None.
+
+    Args:
+        loss: The loss.
+        ring: The ring of the arguments.
+        symbols: Its symbols.
+        leaves: The parameters as symbols.
+        tangent: The field A theta + b, leaf by leaf.
+        rest: Sample and unbound constants, flattened.
+        deadline: A time limit.
+    """
     domain = Polynomials(ring)
-    derivative = read_function(
-        directional_derivative(model, symmetry),
-        structures(model, symmetry),
-        domain,
-        arguments,
-        deadline,
-    )
-    value = read_function(
-        lambda p, z, c: model.evaluate(p, z, c),
-        model.structure(),
-        domain,
-        arguments[:3],
-        deadline,
-    )
-    closed, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *model.structure())
-    missing = _what_is_missing(
-        ring.coerce(derivative[()]),
-        ring.coerce(value[()]),
-        read_generator(model, symmetry, symbols),
-        is_continuous(pruned(closed), len(model.leaves)),
-    )
-    kernels = sorted({kernel.function for kernel in ring.kernels.values()})
-    where = "Q(theta, z)" + (f"[{', '.join(kernels)}]" if kernels else "")
-    return f"the normal form in {where} is 0", missing
-
-
-def _what_is_missing(
-    derivative: Element, value: Element, generator: Generator, continuous: bool
-) -> str | None:
-    if not derivative.is_zero():
-        return f"the normal form of its derivative has {len(derivative.numerator)} terms"
-    ring = value.ring
-    names = ring.names
-    texts = generator.symbols.of_kind("param")
-    speeds = zip(texts, generator.tangent, strict=True)
-    along = LieDerivative(ring, {names[text]: speed for text, speed in speeds})
+    inputs = [*leaves, *tangent, *rest]
+    [derivative] = evaluate(loss.derivative, domain, inputs, deadline)
+    slope = ring.coerce(domain.lift(derivative)[()])
+    if not slope.is_zero():
+        return f"the normal form of its derivative has {len(slope.numerator)} terms"
+    if loss.is_smooth and loss.is_continuous:  # the value has that derivative and cannot jump
+        return None
+    [out] = evaluate(loss.program, domain, [*leaves, *rest], deadline)
+    value = ring.coerce(domain.lift(out)[()])
+    speeds = [x for leaf in tangent for x in leaf.reshape(-1)]
+    texts = symbols.of_kind("param")
+    along = LieDerivative(ring, {ring.names[t]: x for t, x in zip(texts, speeds, strict=True)})
     change = along(value)
     if not change.is_zero():
         return (
             "the derivative JAX takes vanishes, but that of the loss itself has "
             f"{len(change.numerator)} terms"
         )
-    return None if continuous else along.obstruction(value)
+    return None if loss.is_continuous else along.obstruction(value)
+
+
+def shaped_like(leaves: list[Any], entries: list[Element]) -> list[np.ndarray]:
+    """Return flattened entries as arrays of the shapes of leaves."""
+    out, start = [], 0
+    for leaf in leaves:
+        piece = np.empty(leaf.size, dtype=object)
+        piece[:] = entries[start : start + leaf.size]
+        out.append(piece.reshape(leaf.shape))
+        start += leaf.size
+    return out
+
+
+def ring_text(ring: Ring) -> str:
+    """Return the ring of a proof in words: Q(theta, z)[exp, positive]."""
+    kernels = sorted({kernel.function for kernel in ring.kernels.values()})
+    return "Q(theta, z)" + (f"[{', '.join(kernels)}]" if kernels else "")

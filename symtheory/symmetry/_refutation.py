@@ -10,27 +10,19 @@ import jax
 import numpy as np
 from flint import arb, arb_mat
 
+from symtheory.domains import Balls, Element, UndecidedError, ball, precision
 from symtheory.model import Model
-from symtheory.readings import (
-    Balls,
-    Deadline,
-    Element,
-    UndecidedError,
-    ball,
-    precision,
-    read_function,
-)
-from symtheory.symmetry._arguments import (
-    as_object_array,
-    directional_derivative,
-    random_point,
-    structures,
-)
+from symtheory.program import Deadline, evaluate
+from symtheory.symmetry._arguments import as_object_array, random_point
 from symtheory.symmetry._generator import Generator
+from symtheory.symmetry._loss import Loss, loss_of
 from symtheory.symmetry._symmetry import Exponential
 
-_TRIALS = 6
-_SCALES = (Fraction(1), Fraction(1), Fraction(1, 10), Fraction(12))
+_TRIALS = 8
+_SCALES = (1, 1, Fraction(1, 10), 12, 1, 400, Fraction(1, 1000), 6)
+"""Sizes of the parameters, so that clips, saturations and far-away pieces are reached."""
+_TIMES = (Fraction(1, 2), Fraction(-1, 2), Fraction(3, 2), Fraction(-3), Fraction(12))
+"""How far the flow is followed, so that it crosses what it may not cross."""
 _BITS = 200
 _LARGEST_EXPONENTIAL = 64
 
@@ -41,29 +33,32 @@ def refute(
     """Return a rational point at which the loss certainly changes along the symmetry, or None.
 
     Two enclosures are tried at every point: of the derivative that JAX takes along the generator
-    (what SGD sees), and of the change of the loss under the finite transformation exp(A) (what the
-    symmetry says; it also sees jumps, and derivatives that a program stops or redefines).
+    (what SGD sees), and of the change of the loss under the finite transformation exp(t A) for
+    several t (what the symmetry says; it also sees jumps, and derivatives that a program stops or
+    redefines).
 
     Raises:
         PrimitiveError: The loss uses a primitive that balls cannot read.
     """
-    rng = random.Random(seed)
+    rng, loss = random.Random(seed), loss_of(model)
     trials = 0
-    for _ in range(5 * _TRIALS):
-        scale, positive = rng.choice(_SCALES), rng.random() < 0.3
-        point = random_point(model, symmetry, rng, scale=scale, positive=positive)
-        balls = jax.tree.map(lambda array: as_object_array(np.frompyfunc(ball, 1, 1)(array)), point)
-        try:
-            with precision(_BITS):
-                change = _derivative(model, symmetry, balls, deadline)
-                kind = "derivative"
-                if not _is_not_zero(change) and model.dimension <= _LARGEST_EXPONENTIAL:
-                    change = _displacement(model, generator, balls, deadline)
-                    kind = "change under exp(A)"
-        except UndecidedError:
+    for attempt in range(4 * _TRIALS):
+        scale = Fraction(_SCALES[attempt % len(_SCALES)])
+        point = random_point(model, symmetry, rng, scale=scale, positive=rng.random() < 0.3)
+        params, sample, constants, members = point
+        leaves = [_balls(leaf) for leaf in jax.tree.leaves(params)]
+        open_constants = {n: constants[n] for n in loss.inputs[2]}
+        rest = [_balls(leaf) for leaf in jax.tree.leaves((sample, open_constants))]
+        values = {
+            text: ball(members[label.name][label.index])
+            for text, label in generator.symbols.of_kind("family").items()
+        }
+        with precision(_BITS):
+            found = _change(loss, generator, leaves, rest, values, deadline)
+        if found is None:
             continue
-        if _is_not_zero(change):
-            params, sample, constants, members = point
+        kind, change = found
+        if kind:
             return {
                 "params": _readable(params),
                 "sample": _readable(sample),
@@ -71,62 +66,75 @@ def refute(
                 **({"family": _readable(members)} if members else {}),
                 kind: float(change.mid()),
             }
-        trials += bool(change.is_finite())
+        trials += 1
         if trials == _TRIALS:
             break
     return None
+
+
+def _change(
+    loss: Loss, generator: Generator, leaves: list[Any], rest: list[Any],
+    values: dict[str, arb], deadline: Deadline,
+) -> tuple[str, arb] | None:  # fmt: skip
+    """Return how the loss changes at a point ("" for not at all), None if it cannot be told."""
+    domain, told = Balls(), False
+    entries = _numbers(generator, values)
+    theta = [x for leaf in leaves for x in leaf.reshape(-1)]
+    try:
+        moved = [arb(0)] * len(theta)
+        for (i, j), a in entries.items():
+            moved[i] = moved[i] + a * (theta[j] if j < len(theta) else 1)
+        [slope] = evaluate(
+            loss.derivative, domain, [*leaves, *_shaped(leaves, moved), *rest], deadline
+        )
+        change = arb(domain.lift(slope)[()])
+        told = bool(change.is_finite())
+        if _is_not_zero(change):
+            return "derivative", change
+    except UndecidedError:
+        pass
+    if len(theta) > _LARGEST_EXPONENTIAL:
+        return ("", arb(0)) if told else None
+    try:
+        before = _value(loss, domain, [*leaves, *rest], deadline)
+    except UndecidedError:
+        return ("", arb(0)) if told else None
+    for time in _TIMES if before.is_finite() else ():
+        try:
+            image = _flow(entries, theta, time)
+            after = _value(loss, domain, [*_shaped(leaves, image), *rest], deadline)
+        except UndecidedError:
+            continue
+        if _is_not_zero(after - before):
+            return f"change under exp({time} A)", after - before
+        told = told or bool(after.is_finite())
+    return ("", arb(0)) if told else None
 
 
 def _is_not_zero(value: arb) -> bool:
     return bool(value.is_finite() and not value.contains(0))
 
 
-def _derivative(model: Model, symmetry: Exponential, balls: Any, deadline: Deadline) -> arb:
-    value = read_function(
-        directional_derivative(model, symmetry),
-        structures(model, symmetry),
-        Balls(),
-        balls,
-        deadline,
-    )
-    return arb(value[()])
+def _value(loss: Loss, domain: Balls, inputs: list[Any], deadline: Deadline) -> arb:
+    [out] = evaluate(loss.program, domain, inputs, deadline)
+    return arb(domain.lift(out)[()])
 
 
-def _displacement(model: Model, generator: Generator, balls: Any, deadline: Deadline) -> arb:
-    """Enclose l(exp(A) theta) - l(theta), with the shift of an affine generator included."""
-    params, sample, constants, members = balls
-    values = {
-        text: members[label.name][label.index]
-        for text, label in generator.symbols.of_kind("family").items()
-    }
-    d = model.dimension
-    rows = [[arb(0)] * (d + 1) for _ in range(d + 1)]
+def _numbers(generator: Generator, values: dict[str, arb]) -> dict[tuple[int, int], arb]:
+    """Return A with b as one more column, as balls."""
+    d = len(generator.tangent)
     entries = {**generator.matrix, **{(i, d): entry for i, entry in generator.shift.items()}}
-    for (i, j), entry in entries.items():
-        # Halved so that exponentials of random rationals stay of moderate size.
-        rows[i][j] = _number(entry, values) / 2
-    leaves, tree = jax.tree.flatten(params)
-    theta = [entry for leaf in leaves for entry in leaf.reshape(-1)]
+    return {place: _number(entry, values) for place, entry in entries.items()}
+
+
+def _flow(entries: dict[tuple[int, int], arb], theta: list[arb], time: Fraction) -> list[arb]:
+    """Return exp(t A) theta, with the shift of an affine generator included."""
+    d = len(theta)
+    rows = [[arb(0)] * (d + 1) for _ in range(d + 1)]
+    for (i, j), a in entries.items():
+        rows[i][j] = a * ball(time)
     moved = arb_mat(rows).exp() * arb_mat([[entry] for entry in [*theta, arb(1)]])
-    flat = as_object_array(np.array([None] * d, dtype=object))
-    for i in range(d):
-        flat[i] = moved[i, 0]
-    pieces = np.split(flat, np.cumsum([leaf.size for leaf in leaves])[:-1])
-    image = jax.tree.unflatten(
-        tree, [piece.reshape(leaf.shape) for piece, leaf in zip(pieces, leaves, strict=True)]
-    )
-
-    def loss(at: Any) -> arb:
-        value = read_function(
-            lambda p, z, c: model.evaluate(p, z, c),
-            model.structure(),
-            Balls(),
-            [at, sample, constants],
-            deadline,
-        )
-        return arb(value[()])
-
-    return loss(image) - loss(params)
+    return [moved[i, 0] for i in range(d)]
 
 
 def _number(entry: Element, values: dict[str, arb]) -> arb:
@@ -140,6 +148,20 @@ def _number(entry: Element, values: dict[str, arb]) -> arb:
                 term = term * values[names[i]] ** int(n)
         total = total + term
     return total
+
+
+def _balls(array: np.ndarray) -> np.ndarray:
+    return as_object_array(np.frompyfunc(ball, 1, 1)(array))
+
+
+def _shaped(leaves: list[Any], entries: list[arb]) -> list[np.ndarray]:
+    out, start = [], 0
+    for leaf in leaves:
+        piece = np.empty(leaf.size, dtype=object)
+        piece[:] = entries[start : start + leaf.size]
+        out.append(piece.reshape(leaf.shape))
+        start += leaf.size
+    return out
 
 
 def _readable(tree: Any) -> Any:

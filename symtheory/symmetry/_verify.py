@@ -6,7 +6,7 @@ from typing import Any
 
 from symtheory.errors import BudgetError, PrimitiveError, UnreadableError
 from symtheory.model import Model
-from symtheory.readings import Deadline
+from symtheory.program import Deadline
 from symtheory.symmetry._arguments import exact_arguments as exact_arguments
 from symtheory.symmetry._generator import read_generator
 from symtheory.symmetry._proof import prove_by_degrees, prove_by_normal_form
@@ -76,7 +76,7 @@ def verify(
                 residual=list(witness.values())[-1],
             )
         if generator.is_diagonal and not generator.shift:
-            homogeneous = prove_by_degrees(model, symmetry, generator, deadline)
+            homogeneous = prove_by_degrees(model, generator, deadline)
             if homogeneous:
                 return verdict(Status.PROVED, homogeneous, residual=0)
         how, missing = prove_by_normal_form(model, symmetry, deadline)

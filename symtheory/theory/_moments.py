@@ -36,7 +36,9 @@ class Moments:
         for name, law in model.laws.items():
             indices = []
             for column, shape in shapes.leaves(law.structure):
-                path = ".".join(part for part in (name, column) if part)
+                path = ".".join(
+                    [*([shapes.key_text(name)] if name else []), *([column] if column else [])]
+                )
                 symbols.array("sample", path, shapes.fixed(shape), generic=law.has_density)
                 indices += [
                     self.ring.names[text]

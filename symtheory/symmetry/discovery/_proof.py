@@ -15,26 +15,24 @@ from jax.extend.core import ClosedJaxpr
 
 from symtheory import shapes
 from symtheory.data import Empirical
+from symtheory.domains import LieDerivative, Polynomials, Ring, Symbols
+from symtheory.domains._degrees import DEGREE
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.exact import rational_array
 from symtheory.model import Model
-from symtheory.readings import (
-    HALVINGS,
+from symtheory.program import (
     Deadline,
-    Degrees,
-    LieDerivative,
-    NotHomogeneousError,
-    Polynomials,
-    Ring,
-    Symbols,
-    read,
-    scaled,
+    Program,
+    evaluate,
+    lower,
+    pruned,
     trace,
+    with_value_derivatives,
 )
 from symtheory.symmetry._arguments import exact_arguments
-from symtheory.symmetry._continuity import is_continuous, is_smooth, pruned
+from symtheory.symmetry._loss import loss_of
+from symtheory.symmetry._proof import degree_of, ring_text
 from symtheory.symmetry.discovery._checks import integer_inputs
-from symtheory.symmetry.discovery._plain import plain
 from symtheory.symmetry.discovery._shifts import Cancelled, cancelled
 from symtheory.verdict import Status, Verdict
 
@@ -79,31 +77,35 @@ class Prover:
 
     def __init__(self, model: Model, deadline: Deadline) -> None:
         self._model, self._deadline = model, deadline
-        params, sample, constants = model.structure()
-        known = {n: v for n, v in model.values.items() if n in model.constants}
-        open_constants = {n: s for n, s in constants.items() if n not in known}
-        self.structures = (params, sample, open_constants)
-        self._value = lambda p, z, c: model.evaluate(p, z, {**known, **c})
-        self._shapes = [tuple(s.shape) for s in jax.tree.leaves(params)]
+        self._loss = loss_of(model)
+        self.structures = self._loss.inputs
+        params = jax.tree.leaves(self.structures[0])
+        self._shapes = [tuple(s.shape) for s in params]
         self.dimension = sum(math.prod(shape) for shape in self._shapes)
 
-    @functools.cached_property
+    @property
     def loss(self) -> ClosedJaxpr:
         """The loss of parameters, sample and open constants, traced."""
-        return pruned(trace(self._value, *self.structures)[0])
+        return self._loss.closed
 
     @functools.cached_property
     def value(self) -> Callable[[Any, Any, Any], Any]:
-        """The loss of parameters, sample and open constants, with the derivative of its value."""
-        return self._value if is_smooth(self.loss) else plain(self.loss)
+        """The loss of parameters, sample and open constants, with the derivative of its value.
+
+        Maxima are written as comparisons, so that no tie has to be recognized.
+        """
+        if self._loss.is_smooth:
+            return self._loss.value
+        plain = with_value_derivatives(self.loss)
+        return lambda p, z, c: plain(*jax.tree.leaves((p, z, c)))
 
     @functools.cached_property
-    def _derivative(self) -> Any:
+    def _derivative(self) -> Program:
         def derivative(p: Any, t: Any, z: Any, c: Any) -> Any:
             return jax.jvp(lambda q: self.value(q, z, c), (p,), (t,))[1]
 
         params, sample, constants = self.structures
-        return pruned(trace(derivative, params, params, sample, constants)[0])
+        return lower(pruned(trace(derivative, params, params, sample, constants)[0]))
 
     # --- degrees of homogeneity ---
 
@@ -117,27 +119,21 @@ class Prover:
         return self._degree(mu, nu) is not None
 
     def invariant(self, rates: Sequence[Fraction] | np.ndarray) -> bool:
-        """Prove that the loss does not change under theta_i -> exp(rate_i t) theta_i."""
+        """Prove that the loss does not change under theta_i -> exp(rate_i t) theta_i.
+
+        Degrees speak of the value; where derivatives are redefined they prove nothing.
+        """
+        if self._loss.redefines_derivatives:
+            return False
         common = math.lcm(*(Fraction(rate).denominator for rate in set(rates)))
         return self._degree(np.array([int(rate * common) for rate in rates], dtype=np.int64)) == 0
 
     def _degree(self, mu: np.ndarray, nu: np.ndarray | None = None) -> int | None:
         mu = np.asarray(mu, dtype=np.int64)
-        if np.max(np.abs(mu), initial=0) > _LARGEST_DEGREE // HALVINGS:
+        if np.max(np.abs(mu), initial=0) > _LARGEST_DEGREE // DEGREE:
             return None
-        rest = jax.tree.leaves(self.structures[1:])
-        count = sum(math.prod(s.shape) for s in rest)
-        nu = np.zeros(count, dtype=np.int64) if nu is None else nu
-        shapes = [*self._shapes, *(tuple(s.shape) for s in rest)]
-        flat = np.concatenate([mu, nu]) * HALVINGS
-        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-        pieces = np.split(flat, ends)
-        inputs = [scaled(x.reshape(shape)) for x, shape in zip(pieces, shapes, strict=True)]
-        try:
-            [out] = read(self.loss, Degrees(), inputs, self._deadline)
-        except (NotHomogeneousError, UnreadableError):
-            return None
-        return 0 if out.is_invariant else int(out.degrees[()])
+        rest = None if nu is None else np.asarray(nu, dtype=np.int64) * DEGREE
+        return degree_of(self._loss, mu * DEGREE, rest, self._deadline)
 
     # --- shifts ---
 
@@ -147,6 +143,8 @@ class Prover:
         Args:
             places: (leaf, axis); every leaf is shifted by a term of its own.
         """
+        if self._loss.redefines_derivatives:
+            return None
         return cancelled(self.loss, len(self._shapes), places, self._sums)
 
     @functools.cached_property
@@ -173,7 +171,8 @@ class Prover:
             for name, values in law.columns.items() if isinstance(law, Empirical) else ():
                 values = np.asarray(values, dtype=float)
                 if np.all(values == np.rint(values)) and np.all(np.abs(values) < 2**40):
-                    columns[f"{law_name}.{name}" if law_name else name] = values.astype(np.int64)
+                    prefix = f"{shapes.key_text(law_name)}." if law_name else ""
+                    columns[prefix + shapes.key_text(name)] = values.astype(np.int64)
         return columns
 
     # --- normal form ---
@@ -218,18 +217,28 @@ class Prover:
         moved = _tangents(fields, leaves, symbols)
         inputs = [*leaves, *moved, *jax.tree.leaves(sample), *jax.tree.leaves(constants)]
         try:
-            [out] = read(self._derivative, Polynomials(ring), inputs, self._deadline)
+            domain = Polynomials(ring)
+            [out] = evaluate(self._derivative, domain, inputs, self._deadline)
         except (UnreadableError, BudgetError):
             return None
-        if not ring.coerce(out[()]).is_zero():
+        if not ring.coerce(domain.lift(out)[()]).is_zero():
             return None
-        if not is_smooth(self.loss):
+        if self._loss.redefines_derivatives and not self._is_followed(ring, inputs):
+            return None
+        if not (self._loss.is_smooth and self._loss.is_continuous):
             values = [*leaves, *jax.tree.leaves(sample), *jax.tree.leaves(constants)]
             if not self._value_is_constant(ring, symbols, moved, values):
                 return None
-        kernels = sorted({kernel.function for kernel in ring.kernels.values()})
-        where = "Q(theta, z)" + (f"[{', '.join(kernels)}]" if kernels else "")
-        return f"the normal form of the derivative in {where} is 0"
+        return f"the normal form of the derivative in {ring_text(ring)} is 0"
+
+    def _is_followed(self, ring: Ring, inputs: list[Any]) -> bool:
+        """Prove that the derivative JAX takes vanishes too, where it is not that of the value."""
+        domain = Polynomials(ring)
+        try:
+            [out] = evaluate(self._loss.derivative, domain, inputs, self._deadline)
+            return ring.coerce(domain.lift(out)[()]).is_zero()
+        except (UnreadableError, BudgetError):
+            return False
 
     def _value_is_constant(
         self, ring: Ring, symbols: Symbols, moved: list[Any], inputs: list[Any]
@@ -242,11 +251,12 @@ class Prover:
         texts = symbols.of_kind("param")
         along = LieDerivative(ring, {ring.names[t]: x for t, x in zip(texts, speeds, strict=True)})
         try:
-            [out] = read(self.loss, Polynomials(ring), inputs, self._deadline)
-            value = ring.coerce(out[()])
+            domain = Polynomials(ring)
+            [out] = evaluate(self._loss.program, domain, inputs, self._deadline)
+            value = ring.coerce(domain.lift(out)[()])
             if not along(value).is_zero():
                 return False
-            return is_continuous(self.loss, len(self._shapes)) or along.obstruction(value) is None
+            return self._loss.is_continuous or along.obstruction(value) is None
         except (UnreadableError, BudgetError):
             return False
 
@@ -260,7 +270,12 @@ class Prover:
             together = self._family([fields[k] for k in rest])
             for k, text in zip(rest, together, strict=True):
                 how[k] = text
-        return [_verdict(text, evidence) for text in how]
+        if self._loss.redefines_derivatives:
+            evidence = (
+                f"{evidence}, of the loss's value; its gradient is stopped or redefined, so that "
+                "training need not follow the symmetry"
+            )
+        return [_verdict(text, evidence, self._loss.redefines_derivatives) for text in how]
 
     def _by_degrees(self, field: Field) -> str:
         if not field.is_diagonal:
@@ -291,12 +306,12 @@ def proved(how: str) -> Verdict:
     return Verdict(Status.PROVED, _CLAIM, how=how, residual=0, reference=_REFERENCE)
 
 
-def _verdict(how: str, evidence: str) -> Verdict:
+def _verdict(how: str, evidence: str, redefined: bool = False) -> Verdict:
     if how:
         return proved(how)
     return Verdict(
-        Status.SUPPORTED, _CLAIM, how=evidence + "; no exact proof went through",
-        reference=_REFERENCE,
+        Status.INCONCLUSIVE if redefined else Status.SUPPORTED, _CLAIM,
+        how=evidence + "; no exact proof went through", reference=_REFERENCE,
     )  # fmt: skip
 
 
@@ -331,8 +346,8 @@ def _at_row(model: Model, sample: Any, ring: Ring, row: int, labels: set[str]) -
     out = dict(sample)
     for name, law in model.laws.items():
         if isinstance(law, Empirical):
-            prefix = f"{name}." if name else ""
-            columns = {k: column(prefix + k, v) for k, v in law.columns.items()}
+            prefix = f"{shapes.key_text(name)}." if name else ""
+            columns = {k: column(prefix + shapes.key_text(k), v) for k, v in law.columns.items()}
             if not name:
                 return columns
             out[name] = columns
