@@ -299,6 +299,8 @@ class ArrayDomain(Domain):
         """See `Domain.sort`: neighbours are exchanged until all are in order."""
         rows = [np.moveaxis(x, axis, 0) for x in xs]
         columns = [[boxed(x[k]) for x in rows] for k in range(rows[0].shape[0])]
+        if not columns:
+            return list(xs)
         for end in range(len(columns) - 1, 0, -1):
             for k in range(end):
                 low, high = columns[k], columns[k + 1]

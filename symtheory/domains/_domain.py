@@ -203,7 +203,7 @@ class Domain(abc.ABC):
 
     def _entry(self, x: Any, k: int) -> Any:
         if isinstance(x, np.ndarray) and x.dtype.kind in "biu":
-            return x[k]
+            return np.asarray(x[k])
         part = self.take(x, np.array([k]), 0)
         return self.reshape(part, self.shape(x)[1:])
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.program._known import KNOWN, is_known
 from symtheory.program._walk import location
@@ -163,7 +165,7 @@ def _perform(operation: Operation, domain: Any, xs: list[Any], deadline: Deadlin
     if name in KNOWN and all(map(is_known, xs)):
         out = KNOWN[name](*xs, **params)
         if out is not None:
-            return out if name == "sort" else [out]
+            return out if name == "sort" else [np.asarray(out)]
     if name in ("select", "choose"):  # the first of one and the second of the other may be known
         kept = 0 if name == "select" else 1
         xs = [x if i == kept else domain.lift(x) for i, x in enumerate(xs)]
