@@ -100,28 +100,33 @@ def map_tree(function: Any, node: Any) -> Any:
 def leaves(node: Any) -> Iterator[tuple[str, Shape]]:
     """Yield each shape of a pytree with its dotted name ("layers.0.W"; "" for a bare shape).
 
-    A key that holds a dot is put in quotes, so that names tell leaves apart.
+    Where two leaves would have the same name, the keys that hold dots are put in quotes, so that
+    names tell leaves apart.
+
+    >>> [name for name, _ in leaves({"a": {"b": ()}, "a.b": ()})]
+    ['a.b', '"a.b"']
     """
-    for path, shape in jax.tree_util.tree_flatten_with_path(node, is_leaf=is_shape)[0]:
-        yield path_text(path), as_shape(shape)
+    found = jax.tree_util.tree_flatten_with_path(node, is_leaf=is_shape)[0]
+    texts = [path_text(path) for path, _ in found]
+    for (path, shape), text in zip(found, texts, strict=True):
+        clear = texts.count(text) == 1
+        yield text if clear else ".".join(map(_quoted, path)), as_shape(shape)
 
 
 def path_text(path: Any) -> str:
-    """Return the path of a leaf as its dotted name; different paths have different names."""
-    return ".".join(key_text(key) for key in path)
+    """Return the path of a leaf as its dotted name."""
+    return ".".join(_key_text(key) for key in path)
 
 
-def key_text(key: Any) -> str:
-    """Return a key of a path as text, in quotes where it would be taken for two keys.
-
-    >>> key_text("W"), key_text("a.b")
-    ('W', '"a.b"')
-    """
+def _key_text(key: Any) -> str:
     for attribute in ("key", "idx", "name"):
         if hasattr(key, attribute):
-            key = getattr(key, attribute)
-            break
-    text = str(key)
+            return str(getattr(key, attribute))
+    return str(key)
+
+
+def _quoted(key: Any) -> str:
+    text = _key_text(key)
     return text if text and not set(text) & set('."') else json.dumps(text, ensure_ascii=False)
 
 

@@ -81,12 +81,12 @@ def _dot(x: np.ndarray, y: np.ndarray, *, batch: int, inner: int) -> np.ndarray:
 
 
 def _scale(x: np.ndarray, *, factor: Fraction) -> np.ndarray | None:
-    return x * x.dtype.type(factor) if factor.denominator == 1 else None
+    return x.astype(np.int64) * int(factor) if factor.denominator == 1 else None
 
 
 def _power(x: np.ndarray, *, exponent: Fraction) -> np.ndarray | None:
     whole = exponent.denominator == 1 and exponent >= 0
-    return x ** x.dtype.type(int(exponent)) if whole else None
+    return x.astype(np.int64) ** int(exponent) if whole else None
 
 
 def _quotient(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -120,8 +120,7 @@ def select_known(which: np.ndarray, *cases: Any) -> np.ndarray:
     out = np.array(np.broadcast_to(cases[0], shape), dtype=np.result_type(*cases))
     chosen = np.broadcast_to(which, shape)
     for k, case in enumerate(cases[1:], 1):
-        mask = chosen == k
-        out[mask] = np.broadcast_to(case, shape)[mask]
+        np.copyto(out, np.broadcast_to(case, shape), where=chosen == k)
     return out
 
 

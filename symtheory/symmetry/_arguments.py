@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from symtheory import shapes
-from symtheory.data import Law, random_rational
+from symtheory.data import Empirical, random_rational
 from symtheory.exact import rational_array
 from symtheory.model import Model
 from symtheory.readings import Symbols
@@ -82,15 +82,25 @@ def random_point(
     return params, sample, constants, members
 
 
-def laws_of_leaves(model: Model) -> list[Law]:
-    """Return the law that each leaf of the flattened sample belongs to."""
+def law_names(model: Model) -> list[str]:
+    """Return the name of the law that each leaf of the flattened sample belongs to."""
     if list(model.laws) == [""]:
-        return [model.laws[""]] * len(jax.tree.leaves(model.structure()[1]))
+        return [""] * len(jax.tree.leaves(model.structure()[1]))
     marked = {
         name: shapes.map_tree(lambda _, name=name: name, law.structure)
         for name, law in model.laws.items()
     }
-    return [model.laws[name] for name in jax.tree.leaves(marked)]
+    return jax.tree.leaves(marked)
+
+
+def data_columns(model: Model) -> list[np.ndarray | None]:
+    """Return the rows of a data set for each leaf of the flattened sample, None for other laws."""
+    columns = {
+        name: jax.tree.leaves(dict(law.columns))
+        for name, law in model.laws.items()
+        if isinstance(law, Empirical)
+    }
+    return [columns[name].pop(0) if name in columns else None for name in law_names(model)]
 
 
 def exact_arguments(model: Model, symmetry: Exponential | None, symbols: Symbols) -> list[Any]:
@@ -99,7 +109,7 @@ def exact_arguments(model: Model, symmetry: Exponential | None, symbols: Symbols
     params, sample, constants = model.structure()
 
     # Laws are independent, so the entries of those with a density have one given all the rest.
-    dense = [law.has_density for law in laws_of_leaves(model)]
+    dense = [model.laws[name].has_density for name in law_names(model)]
 
     def symbolic(kind: str, node: Any, generic: Sequence[bool] | None = None) -> Any:
         found = list(shapes.leaves(node))

@@ -9,9 +9,10 @@ import numpy as np
 
 from symtheory import shapes
 from symtheory.data import Law
+from symtheory.domains import Element, Symbols
 from symtheory.errors import UnreadableError
 from symtheory.model import Model
-from symtheory.readings import Element, Symbols
+from symtheory.symmetry._arguments import law_names
 
 Powers = tuple[int, ...]
 Split = dict[Powers, Element]
@@ -33,12 +34,13 @@ class Moments:
         self._laws: list[tuple[Law, list[int]]] = []
         self._symmetric: dict[str, bool] = {}
         self._arrays: dict[str, shapes.Shape] = {}
+        sample = model.structure()[1]
+        placed = list(zip(law_names(model), shapes.leaves(sample), strict=True))
         for name, law in model.laws.items():
             indices = []
-            for column, shape in shapes.leaves(law.structure):
-                path = ".".join(
-                    [*([shapes.key_text(name)] if name else []), *([column] if column else [])]
-                )
+            for owner, (path, shape) in placed:
+                if owner != name:
+                    continue
                 symbols.array("sample", path, shapes.fixed(shape), generic=law.has_density)
                 indices += [
                     self.ring.names[text]

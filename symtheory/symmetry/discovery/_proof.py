@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from symtheory import shapes
 from symtheory.data import Empirical
 from symtheory.domains import LieDerivative, Polynomials, Ring, Symbols
 from symtheory.domains._degrees import DEGREE
@@ -27,12 +26,12 @@ from symtheory.program import (
     lower,
     pruned,
     trace,
+    whole_number_inputs,
     with_value_derivatives,
 )
-from symtheory.symmetry._arguments import exact_arguments
+from symtheory.symmetry._arguments import data_columns, exact_arguments
 from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry._proof import degree_of, ring_text
-from symtheory.symmetry.discovery._checks import integer_inputs
 from symtheory.symmetry.discovery._shifts import Cancelled, cancelled
 from symtheory.verdict import Status, Verdict
 
@@ -155,25 +154,15 @@ class Prover:
         """
         first = len(self._shapes)
         out: dict[int, dict[int, Fraction]] = {}
-        for k, (name, _) in enumerate(shapes.leaves(self.structures[1]), first):
-            values = self._columns.get(name, np.zeros(0))
+        for k, column in enumerate(data_columns(self._model), first):
+            values = np.zeros(0) if column is None else np.asarray(column, dtype=float)
+            if np.any(values != np.rint(values)) or np.any(np.abs(values) >= 2**40):
+                continue
             for axis in range(1, values.ndim):
                 sums = np.unique(np.sum(values, axis))
                 if len(sums) == 1:
                     out.setdefault(k, {})[axis - 1] = Fraction(int(sums[0]))
         return out
-
-    @functools.cached_property
-    def _columns(self) -> dict[str, np.ndarray]:
-        """Columns of whole numbers of the data, by the name of the sample array."""
-        columns = {}
-        for law_name, law in self._model.laws.items():
-            for name, values in law.columns.items() if isinstance(law, Empirical) else ():
-                values = np.asarray(values, dtype=float)
-                if np.all(values == np.rint(values)) and np.all(np.abs(values) < 2**40):
-                    prefix = f"{shapes.key_text(law_name)}." if law_name else ""
-                    columns[prefix + shapes.key_text(name)] = values.astype(np.int64)
-        return columns
 
     # --- normal form ---
 
@@ -193,14 +182,6 @@ class Prover:
         return None if None in texts else f"at each of the {self._rows} rows of the data {texts[0]}"
 
     @functools.cached_property
-    def _labels(self) -> set[str]:
-        """Names of sample arrays that are only ever converted to integers."""
-        first = len(jax.tree.leaves(self.structures[0]))
-        names = [name for name, _ in shapes.leaves(self.structures[1])]
-        wanted = integer_inputs(self.loss)
-        return {name for k, name in enumerate(names, first) if k in wanted}
-
-    @functools.cached_property
     def _rows(self) -> int | None:
         laws = list(self._model.laws.values())
         data = [law for law in laws if isinstance(law, Empirical)]
@@ -211,7 +192,7 @@ class Prover:
         symbols = Symbols(ring)
         theta_tree, sample, constants = exact_arguments(self._model, None, symbols)
         if row is not None:
-            sample = _at_row(self._model, sample, ring, row, self._labels)
+            sample = self._at_row(sample, ring, row)
         constants = {n: constants[n] for n in self.structures[2]}
         leaves = jax.tree.leaves(theta_tree)
         moved = _tangents(fields, leaves, symbols)
@@ -230,6 +211,20 @@ class Prover:
             if not self._value_is_constant(ring, symbols, moved, values):
                 return None
         return f"the normal form of the derivative in {ring_text(ring)} is 0"
+
+    def _at_row(self, sample: Any, ring: Ring, row: int) -> Any:
+        """Return the sample with the data set's columns at one row; labels as integers."""
+        leaves, tree = jax.tree.flatten(sample)
+        labels = whole_number_inputs(self._loss.program)
+        for k, column in enumerate(data_columns(self._model)):
+            if column is None:
+                continue
+            values = np.asarray(column[row])
+            if len(self._shapes) + k in labels and np.all(values == np.rint(values.astype(float))):
+                leaves[k] = values.astype(np.int64)
+            else:
+                leaves[k] = _constants(rational_array(values), ring)
+        return jax.tree.unflatten(tree, leaves)
 
     def _is_followed(self, ring: Ring, inputs: list[Any]) -> bool:
         """Prove that the derivative JAX takes vanishes too, where it is not that of the value."""
@@ -332,25 +327,6 @@ def _tangents(fields: Sequence[Field], leaves: list[Any], symbols: Symbols) -> l
         piece[:] = tangent[start : start + leaf.size]
         out.append(piece.reshape(leaf.shape))
         start += leaf.size
-    return out
-
-
-def _at_row(model: Model, sample: Any, ring: Ring, row: int, labels: set[str]) -> Any:
-    """Return the sample with the data set's columns at one row; labels as integers."""
-
-    def column(name: str, values: np.ndarray) -> np.ndarray:
-        if name in labels and np.all(values[row] == np.rint(values[row])):
-            return np.asarray(values[row]).astype(np.int64)
-        return _constants(rational_array(values[row]), ring)
-
-    out = dict(sample)
-    for name, law in model.laws.items():
-        if isinstance(law, Empirical):
-            prefix = f"{shapes.key_text(name)}." if name else ""
-            columns = {k: column(prefix + shapes.key_text(k), v) for k, v in law.columns.items()}
-            if not name:
-                return columns
-            out[name] = columns
     return out
 
 
