@@ -234,6 +234,7 @@ class Judge:
 
     def _derive(self, candidate: Candidate) -> None:
         model, symmetry = self.case.model, self.case.symmetry(candidate)
+        assert not isinstance(symmetry, st.Reflection)
         law = self._call("derive", 3.0, lambda s: st.derive(model, symmetry, seconds=s), 2)
         if law is None or law.charge is None:
             return

@@ -61,6 +61,15 @@ def test_the_oracle_says_when_it_cannot_tell():
     assert oracle.generator(RATES, NOTHING).outcome == UNDECIDED
 
 
+def test_digits_lost_in_every_precision_prove_nothing():
+    gelu = "jnp.where(p['u'][0] * jax.nn.gelu(p['W'][0] * z['x']) > 0, 1.0, 0.0)"
+    text = f'loss = lambda p, z: {gelu} * z["y"]\nparams = {{"W": 1, "u": 1}}'
+    oracle = Oracle(_case(text, x=(), y=()))  # gelu keeps the sign of h, but is 0 for h < -40
+    assert oracle.generator(np.diag([1.0, 0.0]), np.zeros(2)).outcome != FALSE
+    assert oracle.unchanged(-np.eye(2)[None], np.zeros((1, 2))).outcome != FALSE
+    assert oracle.unchanged(np.diag([1.0, -1.0])[None], np.zeros((1, 2))).outcome == FALSE
+
+
 def test_the_oracle_counts_conserved_charges_and_reads_their_text():
     oracle = Oracle(_case(NET.format(term="0.0"), x=(), y=()))
     assert laws.count(oracle, 2, 2).outcome == AGREES
@@ -84,7 +93,7 @@ def test_a_witness_must_stand():
     oracle = Oracle(subject)
     wrong = Candidate("wrong", np.diag([1.0, 0, 1.0, 0]), NOTHING)
     verdict = st.verify(subject.model, subject.symmetry(wrong))
-    assert verdict.status == "refuted"
+    assert verdict.status == "refuted" and verdict.witness is not None
     assert witness.judge(oracle, wrong, verdict.witness).outcome == AGREES
     moved = {**verdict.witness, "derivative": 1.5 * float(verdict.witness["derivative"])}
     assert witness.judge(oracle, wrong, moved).outcome == FALSE
@@ -94,7 +103,9 @@ def test_noise_and_drift_are_those_of_the_data():
     text = 'loss = lambda p, z: (p["u"] * p["w"] * z["x"] - z["y"]) ** 2\n'
     subject = _case(text + 'params = {"u": (), "w": ()}', x=(), y=())
     oracle, rescaling = Oracle(subject), Candidate("r", np.diag([1.0, -1.0]), np.zeros(2))
-    law = st.derive(subject.model, subject.symmetry(rescaling))
+    symmetry = subject.symmetry(rescaling)
+    assert isinstance(symmetry, st.Exponential)
+    law = st.derive(subject.model, symmetry)
     assert {a.outcome for _, a in laws.noise(oracle, rescaling, law)} == {AGREES}
     other = _case(text.replace('z["y"]) ** 2', '2 * z["y"]) ** 2') + 'params = {"u": (), "w": ()}',
                   x=(), y=())  # fmt: skip

@@ -36,6 +36,7 @@ def judge(oracle: Oracle, candidate: Candidate, witness: Mapping[str, Any] | Non
         got = np.sum(at.gradient * along, axis=1)
         error = 2.0**-29 * np.sum(at.gradient_error * np.abs(along), axis=1)
         error = error + 1e-14 * np.sum(np.abs(at.gradient * along), axis=1)
+        floor = at.floor[0]
     else:
         if key == "difference":
             mirror = np.eye(len(theta)) - 2 * candidate.matrix
@@ -49,8 +50,11 @@ def judge(oracle: Oracle, candidate: Candidate, witness: Mapping[str, Any] | Non
         got = after.loss - at.loss
         error = 2.0**-29 * (at.loss_error + after.loss_error)
         error = error + 1e-14 * (np.abs(at.loss) + np.abs(after.loss))
+        floor = at.floor[0] + after.floor[0]
     if not np.isfinite(got[0]) or not np.isfinite(error[0]) or abs(reported) <= 1e3 * error[0]:
         return Answer(UNDECIDED, f"{key} {reported:.3g} reported, {got[0]:.3g} +- {error[0]:.1g}")
+    if max(abs(got[0]), abs(reported)) <= floor:
+        return Answer(UNDECIDED, f"{key} {reported:.3g} reported, which floats do not see")
     if abs(got[0] - reported) > 1e-6 * abs(reported) + 1e3 * error[0]:
         return Answer(FALSE, f"{key} {reported:.9g} reported, but {got[0]:.9g} at {theta.tolist()}")
     if np.all(np.abs(got[1:]) <= 1e3 * error[1:]):
