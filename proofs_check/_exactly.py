@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import symtheory as st
+from symtheory.verdict import Derivation, Moments, Unchecked, prove
 
 
 def reads(claim: str, expression: Any, text: str) -> st.Verdict:
@@ -15,9 +16,12 @@ def reads(claim: str, expression: Any, text: str) -> st.Verdict:
     proved refuted
     """
     found = str(expression)
-    status = st.Status.PROVED if found == text else st.Status.REFUTED
     how = "Wick pairing in the index domain, for all sizes"
-    return st.Verdict(status, claim, how=how, predicted=text, measured=found)
+    if found != text:
+        return st.Verdict(st.Status.REFUTED, claim, how=how, predicted=text, measured=found)
+    # What is compared are two texts; the moments behind them are sampled by `empirical`.
+    texts = Unchecked("a normal form is compared with a text")
+    return prove(claim, Moments(how), texts, predicted=text, measured=found)
 
 
 def fails(claim: str, verdict: st.Verdict) -> st.Verdict:
@@ -26,10 +30,11 @@ def fails(claim: str, verdict: st.Verdict) -> st.Verdict:
     >>> print(fails("not all", st.Verdict(st.Status.REFUTED, "all")).status)
     proved
     """
-    status = {st.Status.REFUTED: st.Status.PROVED, st.Status.PROVED: st.Status.REFUTED}
-    return st.Verdict(
-        status.get(verdict.status, st.Status.INCONCLUSIVE),
-        claim,
-        how=f"exact counterexample: {verdict.status}, {verdict.how}",
-        parts=(verdict,),
-    )
+    how = f"exact counterexample: {verdict.status}, {verdict.how}"
+    if verdict.status is st.Status.REFUTED:
+        example = Unchecked("the counterexample is a part of this verdict")
+        return prove(claim, Derivation(how), example, parts=(verdict,))
+    status = st.Status.INCONCLUSIVE
+    if verdict.certificate is not None:
+        status = st.Status.REFUTED
+    return st.Verdict(status, claim, how=how, parts=(verdict,))

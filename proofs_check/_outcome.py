@@ -86,7 +86,7 @@ def overall(
         if bad in present:
             return bad
     if exact is st.Status.PROVED:
-        return st.Status.PROVED
+        return exact
     if present:
         return st.Status.SUPPORTED
     return st.Status.NOT_APPLICABLE if exact_only else st.Status.INCONCLUSIVE

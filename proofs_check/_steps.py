@@ -5,9 +5,19 @@ from __future__ import annotations
 import random
 from typing import Any, Literal
 
+import numpy as np
 import sympy
 
 import symtheory as st
+from symtheory.verdict import (
+    Arithmetic,
+    Claim,
+    Derivation,
+    Inequality,
+    NormalForm,
+    Unchecked,
+    prove,
+)
 
 
 def proof(claim: str, steps: list[st.Verdict], reference: str = "") -> st.Verdict:
@@ -36,7 +46,8 @@ def same(claim: str, left: Any, right: Any, *, seed: int = 0) -> st.Verdict:
     if expanded != 0:
         expanded = sympy.expand(sympy.numer(sympy.together(expanded)))
     if expanded == 0:
-        return st.Verdict(st.Status.PROVED, claim, how="normal form is 0", residual=0)
+        form = NormalForm("normal form is 0", ring="SymPy's expanded form")
+        return prove(claim, form, _equal_in_floats(left, right, seed), residual=0)
     rng = random.Random(seed)
     point: dict[Any, Any] = {s: _value(s, rng) for s in sorted(difference.free_symbols, key=str)}
     value = None if None in point.values() else difference.subs(point).evalf(30)
@@ -61,11 +72,40 @@ def sign(
     """
     expression = _exact(expression)
     known = getattr(expression, f"is_{kind}")
-    status = {True: st.Status.PROVED, False: st.Status.REFUTED}.get(known, st.Status.INCONCLUSIVE)
     how = f"{expression} is {kind} by the signs of its symbols"
+    if known:
+        points, [values] = _in_floats([expression], 0)
+        recheck: Claim = Inequality(values, kind)
+        if not len(points):
+            recheck = Unchecked("no rational was found that the symbols may stand for")
+        return prove(claim, Derivation(how), recheck)
+    status = st.Status.REFUTED
     if known is None:
+        status = st.Status.INCONCLUSIVE
         how = f"the signs of its symbols do not decide whether {expression} is {kind}"
     return st.Verdict(status, claim, how=how)
+
+
+def _equal_in_floats(left: Any, right: Any, seed: int) -> Claim:
+    points, sides = _in_floats([_exact(left), _exact(right)], seed)
+    if not len(points):
+        return Unchecked("no rational was found that the symbols may stand for")
+    scale = np.max(np.where(np.isfinite(sides), np.abs(sides), 0.0), axis=0)
+    return Arithmetic(sides[0], sides[1], scale)
+
+
+def _in_floats(expressions: list[Any], seed: int) -> tuple[list[Any], np.ndarray]:
+    """Return random points of the symbols, and the values there in 20 digits, as floats."""
+    symbols = sorted(set().union(*(e.free_symbols for e in expressions)), key=str)
+    rng = random.Random(seed + 1)
+    drawn = ({s: _value(s, rng) for s in symbols} for _ in range(12 if symbols else 1))
+    points = [point for point in drawn if None not in point.values()]
+    values = [[_number(e.subs(point).evalf(20)) for point in points] for e in expressions]
+    return points, np.array(values, dtype=float)
+
+
+def _number(value: Any) -> float:
+    return float(value) if value.is_real and value.is_number else float("nan")
 
 
 def _exact(expression: Any) -> sympy.Expr:

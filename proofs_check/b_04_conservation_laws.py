@@ -75,13 +75,14 @@ def exact() -> st.Verdict:
 
 def _counted(what: str, model: st.Model, predicted: int) -> st.Verdict:
     found = st.conservation_laws(model)
-    status = found.verdict.status
-    if status is st.Status.PROVED and found.lower != predicted:
-        status = st.Status.REFUTED
-    return st.Verdict(
-        status, f"{what}: {predicted} laws", how=found.verdict.how, predicted=predicted,
-        measured=[found.lower, found.upper], parts=(found.verdict,),
-    )  # fmt: skip
+    claim, how = f"{what}: {predicted} laws", found.verdict.how
+    bounds = [found.lower, found.upper]
+    if found.verdict.status is st.Status.PROVED and found.lower != predicted:
+        return st.Verdict(
+            st.Status.REFUTED, claim, how=how, predicted=predicted, measured=bounds,
+            parts=(found.verdict,),
+        )  # fmt: skip
+    return st.conjunction(claim, [found.verdict], how=how, predicted=predicted, measured=bounds)
 
 
 def _quadratic_laws(loss: Callable[..., Any], key: jax.Array, budget: Budget) -> st.Verdict:

@@ -22,6 +22,7 @@ Example output:
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -35,6 +36,7 @@ from proofs_check import Budget, Claim
 from proofs_check._intervals import near, tends_to
 from proofs_check._paths import size, uniform
 from proofs_check._steps import cited, proof, same, sign
+from symtheory.verdict import Derivation, Inequality, prove
 
 
 def claim() -> Claim:
@@ -97,8 +99,14 @@ def exact() -> st.Verdict:
 
 def _unbounded(what: str, expression: Any, symbol: sympy.Symbol, at: Any) -> st.Verdict:
     found = sympy.limit(expression, symbol, at)
-    status = st.Status.PROVED if found is sympy.oo else st.Status.REFUTED
-    return st.Verdict(status, what, how=f"its limit is {found}")
+    how = f"its limit is {found}"
+    if found is not sympy.oo:
+        return st.Verdict(st.Status.REFUTED, what, how=how)
+    others = dict.fromkeys(expression.free_symbols - {symbol}, 1)
+    side = 1 if at is sympy.oo else -1
+    values = [float(expression.subs({**others, symbol: side * n})) for n in (1, 10, 100)]
+    grows = Inequality([y - 1000 * x for x, y in itertools.pairwise(values)], "positive")
+    return prove(what, Derivation(how), grows)
 
 
 def _side(name: str, symmetry: str, kind: str) -> st.Verdict:
@@ -106,9 +114,10 @@ def _side(name: str, symmetry: str, kind: str) -> st.Verdict:
     example = st.zoo.load(name)
     law: Any = st.derive(example.bound(), example.symmetries[symmetry])
     found = None if law.equilibrium is None else law.equilibrium.kind
-    status = law.verdict.status if found == kind else st.Status.REFUTED
-    how = f"derived: {found}"
-    return st.Verdict(status, f"the equilibrium of {name} is {kind}", how=how, parts=law.steps)
+    claim, how = f"the equilibrium of {name} is {kind}", f"derived: {found}"
+    if found != kind:
+        return st.Verdict(st.Status.REFUTED, claim, how=how, parts=law.steps)
+    return st.conjunction(claim, law.steps, how=how)
 
 
 def _exponent(

@@ -33,6 +33,7 @@ from proofs_check import Budget, Claim
 from proofs_check._intervals import rate_below
 from proofs_check._mirrors import closure, generator, invariant, longer_than_along, orthonormal
 from proofs_check._steps import cited, proof, small
+from symtheory.verdict import Arithmetic, Derivation, Inequality, NormalForm, prove
 
 
 def claim() -> Claim:
@@ -57,9 +58,23 @@ def _characters(bits: int) -> st.Verdict:
         if len(spanned) == 2**bits:
             odd = lambda g, word: (g & word).bit_count() % 2
             wrong += sum(not any(odd(g, word) for word in basis) for g in words)
-    status = st.Status.REFUTED if wrong else st.Status.PROVED
     claim = f"each of the {2**bits - 1} elements g != 1 is -1 on one of {bits} independent signs"
-    return st.Verdict(status, claim, how="all bases, exhaustively, for this order", residual=wrong)
+    how = "all bases, exhaustively, for this order"
+    if wrong:
+        return st.Verdict(st.Status.REFUTED, claim, how=how, residual=wrong)
+    return prove(claim, Derivation(how), _covered_in_floats(bits), residual=0)
+
+
+def _covered_in_floats(bits: int) -> Inequality:
+    """Random bases of signs as +-1 tables: no row but the first is +1 throughout."""
+    rng = np.random.default_rng(bits)
+    elements = np.array(list(itertools.product((0, 1), repeat=bits)))[1:]
+    least = []
+    while len(least) < 8:
+        basis = rng.integers(0, 2, (bits, bits))
+        if round(abs(np.linalg.det(basis))) % 2:
+            least.append(np.max((-1.0) ** (1 + elements @ basis.T), axis=1))
+    return Inequality(np.concatenate(least), "positive")
 
 
 def _example(signs: list[list[int]]) -> st.Verdict:
@@ -72,8 +87,13 @@ def _example(signs: list[list[int]]) -> st.Verdict:
     covered = all(any(p * e == e for e in chosen) for p in group.reflections())
     enough = group.is_abelian and len(chosen) <= group.log2_order and covered
     claim = f"order {group.order}: {len(chosen)} projections stand for {group.order - 1} mirrors"
-    status = st.Status.PROVED if enough else st.Status.REFUTED
-    return st.Verdict(status, claim, how="P E = E exactly for one of them, for every P")
+    how = "P E = E exactly for one of them, for every P"
+    if not enough:
+        return st.Verdict(st.Status.REFUTED, claim, how=how)
+    numbers = lambda m: np.array([[float(x) for x in row] for row in m.tolist()])
+    across = [numbers(e) for e in chosen]
+    gaps = [min(np.abs(numbers(p) @ e - e).max() for e in across) for p in group.reflections()]
+    return prove(claim, NormalForm(how, ring="Q"), Arithmetic(gaps, 0.0, 1.0))
 
 
 def exact() -> st.Verdict:

@@ -87,7 +87,7 @@ _HOMES = {
     "verify": "symmetry",
     "warmup": "theory",
 }
-_ROOMS = ("syre", "zoo")
+_ROOMS = ("syre", "verdict", "zoo")
 
 __all__ = sorted([*_HOMES, *_ROOMS])
 __version__ = "0.1.0"
@@ -110,6 +110,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from symtheory import syre as syre
+    from symtheory import verdict as verdict
     from symtheory import zoo as zoo
     from symtheory.comparison import Estimate as Estimate
     from symtheory.comparison import compare as compare

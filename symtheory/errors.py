@@ -23,6 +23,14 @@ class PrimitiveError(UnreadableError):
     """The loss uses a primitive that a domain has no rule for."""
 
 
+class ProofError(SymtheoryError, TypeError):
+    """Something would be called proved without a proof: a mistake of the program, not of the user.
+
+    >>> issubclass(ProofError, SymtheoryError)
+    True
+    """
+
+
 class BudgetError(SymtheoryError):
     """A time or size limit was reached; callers turn this into the status `inconclusive`."""
 

@@ -8,12 +8,13 @@ from symtheory.errors import BudgetError, PrimitiveError, UnreadableError
 from symtheory.model import Model
 from symtheory.program import Deadline
 from symtheory.symmetry._arguments import exact_arguments as exact_arguments
+from symtheory.symmetry._evaluated import symmetry_claim
 from symtheory.symmetry._generator import read_generator
 from symtheory.symmetry._proof import prove_by_degrees, prove_by_normal_form
 from symtheory.symmetry._refutation import refute
 from symtheory.symmetry._symmetry import Exponential
 from symtheory.symmetry.mirrors._reflection import Reflection, verify_reflection
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import Certificate, Derivation, NormalForm, Status, Verdict, prove
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
 
@@ -66,6 +67,10 @@ def verify(
     def verdict(status: Status, how: str, **fields: Any) -> Verdict:
         return Verdict(status, claim, how=how, reference=_REFERENCE, **fields)
 
+    def proved(certificate: Certificate) -> Verdict:
+        recheck = symmetry_claim(model, symmetry, seed)
+        return prove(claim, certificate, recheck, residual=0, reference=_REFERENCE)
+
     try:
         witness = refute(model, symmetry, generator, seed, deadline)
         if witness is not None:
@@ -78,10 +83,10 @@ def verify(
         if generator.is_diagonal and not generator.shift:
             homogeneous = prove_by_degrees(model, generator, deadline)
             if homogeneous:
-                return verdict(Status.PROVED, homogeneous, residual=0)
+                return proved(Derivation(homogeneous, ("degrees of homogeneity",)))
         how, missing = prove_by_normal_form(model, symmetry, deadline)
         if missing is None:
-            return verdict(Status.PROVED, how, residual=0)
+            return proved(NormalForm(how, ring="Q(theta, z)"))
         return verdict(Status.INCONCLUSIVE, f"zero at random rational points, but {missing}")
     except BudgetError as error:
         return verdict(Status.INCONCLUSIVE, f"not refuted at random rational points; {error}")

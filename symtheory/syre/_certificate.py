@@ -12,7 +12,16 @@ from symtheory.syre._bounds import check_delta, strength_bound
 from symtheory.syre._gradient import symmetric_gradient
 from symtheory.syre._model import RemovedModel
 from symtheory.syre._removal import Removal, removal_of_family, removal_of_one
-from symtheory.verdict import Status, Verdict, conjunction
+from symtheory.verdict import (
+    Enclosure,
+    Moves,
+    Status,
+    Subject,
+    Verdict,
+    conjunction,
+    prove,
+    traced_map,
+)
 
 _REFERENCE = "arXiv 2408.15495; R1, R4-R8"
 
@@ -130,8 +139,15 @@ def _as_it_stands(
     """Refute (theta', P) itself for l_r: an enclosure at a rational point that excludes 0."""
     found = verify(model, reflection, seconds=seconds, seed=seed)
     claim = f"l_r is not invariant under the unmoved reflection: {name}"
-    turned = {Status.REFUTED: Status.PROVED, Status.PROVED: Status.REFUTED}
-    status = turned.get(found.status, Status.INCONCLUSIVE)
+    if found.status is Status.REFUTED:
+        subject = Subject.of(model)
+        moves = Moves(subject, traced_map(subject, reflection.apply), seed)
+        return prove(
+            claim, Enclosure(found.how), moves, witness=found.witness, reference=_REFERENCE
+        )
+    status = Status.INCONCLUSIVE
+    if found.certificate is not None:
+        status = Status.REFUTED
     return Verdict(status, claim, how=found.how, witness=found.witness, reference=_REFERENCE)
 
 

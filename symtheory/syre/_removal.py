@@ -17,7 +17,17 @@ from symtheory.syre._bounds import expected_square, strength_bound
 from symtheory.syre._exact import center_of, combine, dot, project
 from symtheory.syre._model import RemovedModel
 from symtheory.syre._units import Units, exact_tree
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import (
+    Claim,
+    Moves,
+    NormalForm,
+    RankBound,
+    Status,
+    Subject,
+    Verdict,
+    prove,
+    traced_map,
+)
 
 _REFERENCE = "arXiv 2408.15495; R1, R4, R5"
 _LARGEST_MATRIX = 400
@@ -91,7 +101,8 @@ def removal_of_family(model: RemovedModel, found: FoundReflections, delta: float
         weakest = pull if weakest is None else min(weakest, pull)
     strength = None if weakest is None or not everywhere else _strength(model, weakest)
     numbers = {} if weights else _group_numbers(model, found, units, delta)
-    verdict = _verdict(found.name, kept, count, bool(gamma))
+    recheck = _moved(model, found.reflection)
+    verdict = _verdict(found.name, kept, count, bool(gamma), recheck)
     return Removal(found.name, found.kind, found.rank, count, len(kept), strength, verdict, numbers)
 
 
@@ -117,7 +128,8 @@ def removal_of_one(
     square = dot(pull, pull)
     gone = bool(model.weight_decay) and (not commutes or square != 0)
     strength = _strength(model, square) if commutes else None
-    verdict = _verdict(name, [] if gone else ["it"], 1, bool(model.weight_decay))
+    recheck = _moved(model, reflection)
+    verdict = _verdict(name, [] if gone else ["it"], 1, bool(model.weight_decay), recheck)
     return Removal(name, kind, rank, 1, int(not gone), strength, verdict)
 
 
@@ -146,25 +158,36 @@ def _rotations(
             reference=_REFERENCE,
         )
     else:
-        verdict = Verdict(
-            Status.PROVED, claim, how=f"exact rank, {where}: {rank}", reference=_REFERENCE
+        certificate = (
+            RankBound(f"exact rank, {where}: {rank}", lower=units.size, upper=units.size)
+            if weights is None
+            else NormalForm(f"exact rank, {where}: {rank}", ring="Q")
         )
+        recheck = _moved(model, found.reflection)
+        verdict = prove(claim, certificate, recheck, reference=_REFERENCE)
     numbers = {"bias_rank": units.size - len(units.untouched()), "units": units.size}
     return Removal(name, "rotation", found.rank, 0, len(kept), None, verdict, numbers)
 
 
-def _verdict(name: str, kept: list[str], count: int, decays: bool) -> Verdict:
+def _moved(model: RemovedModel, reflection: Reflection) -> Claim:
+    """Return "l_r changes under the reflection, moved along with the bias", to be evaluated."""
+
+    def moved(theta: Any) -> Any:
+        weights = jax.tree.map(lambda x, b: x + b, theta, model.bias)
+        return jax.tree.map(lambda x, b: x - b, reflection.apply(weights), model.bias)
+
+    subject = Subject.of(model)
+    return Moves(subject, traced_map(subject, moved))
+
+
+def _verdict(name: str, kept: list[str], count: int, decays: bool, recheck: Claim) -> Verdict:
     claim = f"l_r has none of the {count} reflections: {name}" if count > 1 else (
         f"l_r does not have the reflection: {name}"
     )  # fmt: skip
     if not kept:
-        return Verdict(
-            Status.PROVED,
-            claim,
-            how="P theta_0 differs from theta', or D does not commute with P, in exact arithmetic",
-            residual=0,
-            reference=_REFERENCE,
-        )
+        how = "P theta_0 differs from theta', or D does not commute with P, in exact arithmetic"
+        certificate = NormalForm(how, ring="Q")
+        return prove(claim, certificate, recheck, residual=0, reference=_REFERENCE)
     why = "P theta_0 = theta' exactly: theta_0 lies on the mirror" if decays else (
         "gamma = 0: l_r is a translation of l and has all its reflections, moved"
     )  # fmt: skip

@@ -18,6 +18,7 @@ from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import NO_DEADLINE, Deadline, Element, Ring, Symbols
 from symtheory.symmetry import Affine, Exponential, Generator, read_generator, verify
+from symtheory.theory._evaluated import generator_actions, moments_claim
 from symtheory.theory._expression import Expression, Formal, Term
 from symtheory.theory._gradient_noise import GradientNoise, quadratic_form, read_gradient_noise
 from symtheory.theory._identities import identity_steps
@@ -27,7 +28,16 @@ from symtheory.theory._noise import ExactNoise, SampledNoise, quadratic
 from symtheory.theory._orbit import distinguished_member, equilibrium_of, projection
 from symtheory.theory._settings import settings_symbols
 from symtheory.theory._spectrum import Eigenspace, numeric_entries, spectrum
-from symtheory.verdict import Status, Verdict, conjunction
+from symtheory.verdict import (
+    Derivation,
+    Flows,
+    Moments,
+    Status,
+    Subject,
+    Verdict,
+    conjunction,
+    prove,
+)
 
 _EXACT_LIMIT = 64
 """Above this many parameters moments are not expanded; the law keeps them formal."""
@@ -93,8 +103,13 @@ def _quadratic_law(
         trace = layout.components(exact.trace)
         gradient = layout.components(exact.drift_term)
         noise: Any = ExactNoise(model, exact.noise, trace, gradient)
-        moments = Verdict(
-            Status.PROVED, "Tr[Sigma A] in closed form", how="Isserlis' theorem, exact arithmetic"
+        moments = prove(
+            "Tr[Sigma A] in closed form",
+            Moments(
+                "Isserlis' theorem, exact arithmetic",
+                tuple(f"{name}: {type(law).__name__}" for name, law in model.laws.items()),
+            ),
+            moments_claim(model, symmetry, layout, noise),
         )
     else:
         trace = Formal("Tr_Sigma_A", r"\mathrm{Tr}[\Sigma A]")
@@ -110,7 +125,7 @@ def _quadratic_law(
     trace_term = functools.partial(Term, body=trace, numbers=noise.traces)
     gradient_term = functools.partial(Term, body=gradient, numbers=noise.gradient_terms)
     drift = make((charge_term(-4 * gamma), trace_term(eta / size)))
-    steps = [proof, *identity_steps(generator), moments]
+    steps = [proof, *identity_steps(generator, model, symmetry), moments]
     claim = f"charge law of {name} for {model.name}"
     if exact is None:
         claim += ", with Tr[Sigma A] left formal"
@@ -232,7 +247,8 @@ def _linear_law(
 
     make = functools.partial(Expression, symbols=symbols, layout=Layout(), settings=settings)
     how = "g . b = 0 for every sample, so a step changes b . theta by weight decay alone"
-    step = Verdict(Status.PROVED, "C' = (1 - 2 eta gamma) C exactly", how=how)
+    recheck = Flows(Subject.of(model), generator_actions(model, symmetry))
+    step = prove("C' = (1 - 2 eta gamma) C exactly", Derivation(how), recheck)
     return Law(
         model,
         symmetry,

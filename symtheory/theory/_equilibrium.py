@@ -15,7 +15,16 @@ from symtheory.errors import InputError
 from symtheory.exact import rational
 from symtheory.readings import ball, precision
 from symtheory.theory._expression import Expression
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import (
+    Arithmetic,
+    Claim,
+    Derivation,
+    Enclosure,
+    Inequality,
+    Status,
+    Verdict,
+    prove,
+)
 
 _REFERENCE = "arXiv 2402.07193, noise equilibrium theorem"
 _BITS = 160
@@ -232,13 +241,17 @@ def certify(
             return EquilibriumPoint(float("nan"), None, float("nan"), unknown)
         if not lowers and not raises:
             still = "G = 0 on the whole orbit: no noise and no weight decay act along it"
-            at_rest = Verdict(Status.PROVED, still, how="all terms vanish", reference=_REFERENCE)
+            rest = Arithmetic(np.array([float(v.mid()) for _, v in (*up, *down)]), 0.0)
+            how = Derivation("all terms vanish")
+            at_rest = prove(still, how, rest, reference=_REFERENCE)
             return EquilibriumPoint(0.0, None, float(charge(Fraction(0)).mid()), at_rest)
         flow = float("inf") if raises else float("-inf")
         # Along the flow the part of the charge on the driving side grows, the other dies out.
         grows = any((mu > 0) == raises and c > 0 for mu, c, _ in spaces)
         how = "G keeps one sign on the orbit: all noise is on one side and nothing holds it"
-        verdict = Verdict(Status.PROVED, claim, how=how, reference=_REFERENCE)
+        sign = 1.0 if raises else -1.0
+        recheck = _signs(up, down, [(x, sign) for x in np.linspace(-3.0, 3.0, 13)])
+        verdict = prove(claim, Derivation(how), recheck, reference=_REFERENCE)
         return EquilibriumPoint(flow, None, flow if grows else 0.0, verdict)
 
     guess = _float_root(up, down)
@@ -258,8 +271,35 @@ def certify(
         f"enclosed within {float(high - low) / 2:.1g} of {float(root):.12g} by ball arithmetic; "
         "unique because every term of G decreases"
     )
-    verdict = Verdict(Status.PROVED, claim, how=how, reference=_REFERENCE)
+    reach = 1e-6 * max(1.0, abs(float(root))) + 4 * float(high - low)
+    sides = [(float(root) - reach, 1.0), (float(root) + reach, -1.0)]
+    certificate = Enclosure(how, lower=low, upper=high)
+    verdict = prove(claim, certificate, _signs(up, down, sides), reference=_REFERENCE)
     return EquilibriumPoint(float(root), (low, high), float(charge(root).mid()), verdict)
+
+
+def _signs(
+    up: Sequence[tuple[Fraction, arb]],
+    down: Sequence[tuple[Fraction, arb]],
+    places: Sequence[tuple[float, float]],
+) -> Claim:
+    """Return "G has these signs at these lambda", to be evaluated in floats."""
+
+    def values() -> np.ndarray:
+        out = []
+        for flow, sign in places:
+            terms = [
+                (side * abs(float(mu)) * float(v.mid()), -side * 2 * abs(float(mu)) * flow)
+                for side, row in ((1, down), (-1, up))
+                for mu, v in row
+                if v > 0
+            ]
+            # A positive factor leaves the sign, and keeps exponentials within range.
+            top = max(power for _, power in terms)
+            out.append(sign * sum(c * np.exp(max(power - top, -700)) for c, power in terms))
+        return np.array(out)
+
+    return Inequality(values, "positive")
 
 
 def _narrowed(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from symtheory.model import Model
 from symtheory.readings import Element, Ring, Symbols
-from symtheory.symmetry import Generator
+from symtheory.symmetry import Exponential, Generator
+from symtheory.theory._evaluated import batch_claim, generator_actions, quadratic_claims
 from symtheory.theory._gradient_noise import Matrix, quadratic_form
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import (
+    Claim,
+    Derivation,
+    Flows,
+    NormalForm,
+    Status,
+    Subject,
+    Verdict,
+    prove,
+)
 
 
-def identity_steps(generator: Generator) -> list[Verdict]:
+def identity_steps(generator: Generator, model: Model, symmetry: Exponential) -> list[Verdict]:
     """Return the steps from "g . A theta = 0 for every sample" to the laws of the charge.
 
     1. A = A^T.
@@ -19,24 +30,35 @@ def identity_steps(generator: Generator) -> list[Verdict]:
        -2 (grad L + 2 gamma theta) . A theta + 2 sigma^2 Tr[Sigma A], and the diffusion
        8 sigma^2 (A theta)^T Sigma (A theta) vanishes by the symmetry.
     """
+    actions = generator_actions(model, symmetry)
+    claims = quadratic_claims(actions[0])
+    no_diffusion = Derivation(
+        "g.A theta = 0 for every sample gives Sigma A theta = 0 and grad L.A theta = 0"
+    )
     return [
-        _identity("A = A^T", 0 if generator.is_symmetric else 1),
+        _identity("A = A^T", 0 if generator.is_symmetric else 1, claims["symmetric"]),
         _identity(
-            "C(a theta - eta g) = a^2 C - 2 a eta g.A theta + eta^2 g^T A g", _step(generator)
+            "C(a theta - eta g) = a^2 C - 2 a eta g.A theta + eta^2 g^T A g",
+            _step(generator),
+            claims["step"],
         ),
-        _identity("E[g_B^T A g_B] = grad L^T A grad L + Tr[Sigma A]/S", _batch()),
-        _identity("grad C = 2 A theta and Hess C = 2 A", _derivatives(generator)),
-        Verdict(
-            Status.PROVED,
+        _identity("E[g_B^T A g_B] = grad L^T A grad L + Tr[Sigma A]/S", _batch(), batch_claim()),
+        _identity(
+            "grad C = 2 A theta and Hess C = 2 A", _derivatives(generator), claims["derivatives"]
+        ),
+        prove(
             "the charge has no diffusion and no drift from grad L",
-            how="g.A theta = 0 for every sample gives Sigma A theta = 0 and grad L.A theta = 0",
+            no_diffusion,
+            Flows(Subject.of(model), actions),
         ),
     ]
 
 
-def _identity(claim: str, residual: int) -> Verdict:
-    status = Status.PROVED if residual == 0 else Status.REFUTED
-    return Verdict(status, claim, how="exact polynomial identity", residual=residual)
+def _identity(claim: str, residual: int, recheck: Claim) -> Verdict:
+    how = "exact polynomial identity"
+    if residual:
+        return Verdict(Status.REFUTED, claim, how=how, residual=residual)
+    return prove(claim, NormalForm(how, ring="Q[A, theta, g]"), recheck, residual=0)
 
 
 def _formal(generator: Generator) -> tuple[Ring, Symbols, list[Element], list[Element], Matrix]:

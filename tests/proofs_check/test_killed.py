@@ -12,6 +12,7 @@ SCRIPT = """
 import os, pathlib, signal, sys, time
 import proofs_check
 from symtheory import Status, SymtheoryError, Verdict
+from symtheory.verdict import Arithmetic, Derivation, prove
 
 folder, victim = pathlib.Path(sys.argv[1]), sys.argv[2]
 STAGES = {"exact": Status.PROVED, "empirical": Status.SUPPORTED, "control": Status.REFUTED}
@@ -25,6 +26,8 @@ def stage(name, kind):
             (folder / "killed").touch()
             os.kill(os.getpid() if victim == "worker" else os.getppid(), signal.SIGKILL)
             time.sleep(1000)
+        if kind == "exact":
+            return prove(kind, Derivation("by hand"), Arithmetic(1, 1))
         return Verdict(STAGES[kind], kind)
     return run
 

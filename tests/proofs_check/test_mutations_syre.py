@@ -7,6 +7,7 @@ import pytest
 import proofs_check
 from proofs_check import Budget, Spec
 from symtheory import Status, Verdict, syre
+from symtheory.verdict import Arithmetic, Derivation, prove
 
 
 def measured(name, seconds=0.3):
@@ -71,7 +72,9 @@ def test_a_bias_that_is_not_there(monkeypatch, fresh):
 @pytest.mark.parametrize("name", ["P1.4", "P2.6", "P2.7", "P2.8", "P2.9", "P2.10"])
 def test_a_budget_too_small_to_conclude(name, monkeypatch):
     [statement] = proofs_check.find([name])
-    monkeypatch.setattr(statement.module, "exact", lambda: Verdict(Status.PROVED, "not now"))
+    monkeypatch.setattr(
+        statement.module, "exact", lambda: prove("not now", Derivation("by hand"), Arithmetic(1, 1))
+    )
     monkeypatch.setattr(statement.module, "control", lambda: Verdict(Status.REFUTED, "not now"))
     [outcome] = proofs_check.check([statement], Spec(seed=3, seconds=1e-4))
     assert outcome.status == "inconclusive"

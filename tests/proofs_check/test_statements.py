@@ -12,6 +12,7 @@ from proofs_check._outcome import overall
 from proofs_check._readme import README, text
 from proofs_check._steps import cited, same, sign
 from symtheory import InputError, Status, Verdict
+from symtheory.verdict import Arithmetic, Derivation, prove
 
 ORDER = ("Statement:", "Assumptions:", "Relation:", "Reference:", "Proof idea:", "Example output:")
 ALL = proofs_check.statements()
@@ -65,7 +66,7 @@ def test_what_is_only_measured_says_nothing_without_measurements():
 
 
 def test_runs_too_short_to_evaluate_decide_nothing(monkeypatch):
-    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    yes, no = prove("yes", Derivation("by hand"), Arithmetic(1, 1)), Verdict(Status.REFUTED, "no")
 
     def short(key, budget):
         raise InputError("a mean needs two replicas")
@@ -126,7 +127,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 
         return exact
 
-    yes = Verdict(Status.PROVED, "yes")
+    yes = prove("yes", Derivation("by hand"), Arithmetic(1, 1))
     no = Verdict(Status.REFUTED, "no")
     for statement in chosen:
         fake(
@@ -148,7 +149,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 
 
 def test_a_damaged_result_is_checked_again(tmp_path, monkeypatch):
-    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    yes, no = prove("yes", Derivation("by hand"), Arithmetic(1, 1)), Verdict(Status.REFUTED, "no")
     fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: no)
     list(proofs_check.check([ALL[0]], folder=tmp_path))
     path = tmp_path / f"{ALL[0].id}.json"
@@ -158,7 +159,7 @@ def test_a_damaged_result_is_checked_again(tmp_path, monkeypatch):
 
 
 def test_a_control_that_holds_fails_the_check(monkeypatch):
-    yes = Verdict(Status.PROVED, "yes")
+    yes = prove("yes", Derivation("by hand"), Arithmetic(1, 1))
     fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: yes)
     [outcome] = proofs_check.check([ALL[0]])
     assert outcome.status == "refuted" and outcome.exact == "proved"
@@ -177,7 +178,7 @@ def test_bad_specs_and_folders(tmp_path):
 
 
 def test_outcomes_have_the_keys_others_read(monkeypatch):
-    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    yes, no = prove("yes", Derivation("by hand"), Arithmetic(1, 1)), Verdict(Status.REFUTED, "no")
     fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: no)
     [outcome] = proofs_check.check([ALL[0]])
     data = outcome.to_json()
@@ -188,7 +189,7 @@ def test_outcomes_have_the_keys_others_read(monkeypatch):
 
 def test_the_key_depends_on_seed_and_statement(monkeypatch):
     seen = []
-    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    yes, no = prove("yes", Derivation("by hand"), Arithmetic(1, 1)), Verdict(Status.REFUTED, "no")
 
     def remember(key, budget):
         seen.append(tuple(jax.random.key_data(key).tolist()))

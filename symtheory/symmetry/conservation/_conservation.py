@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline, trace
+from symtheory.symmetry._evaluated import axes_claim
 from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.conservation._charges import AxisGenerator, proved_generators
 from symtheory.symmetry.conservation._conserved import ConservationLaws, law_text, linear_law_text
@@ -18,7 +20,18 @@ from symtheory.symmetry.conservation._modular import MODULUS
 from symtheory.symmetry.conservation._translations import proved_translations
 from symtheory.symmetry.discovery._discover import discover
 from symtheory.symmetry.discovery._result import Discovery
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import (
+    All,
+    Claim,
+    ConservedCount,
+    Flows,
+    RankBound,
+    Status,
+    Subject,
+    Verdict,
+    prove,
+    sparse_action,
+)
 
 _REFERENCE = "Marcotte, Gribonval and Peyré 2023 (arXiv 2307.00144), Theorem 3.3"
 _REFERENCE_MOMENTUM = "Marcotte, Gribonval and Peyré 2024 (arXiv 2405.12888)"
@@ -238,21 +251,64 @@ class _Count:
         flow = "heavy-ball motion" if self.momentum else "gradient flow"
         number = str(self.lower) if met else f"{self.lower} to {self.upper}"
         where = "analytic on all of parameter space" if self.pieces else "near generic parameters"
-        verdict = Verdict(
-            Status.PROVED if met else Status.INCONCLUSIVE,
-            f"{flow} of {self.model.name} has {number} independent conservation laws {where}",
-            how=f"rank of the Lie algebra {self.means} (brackets up to depth {self.level}): at "
+        claim = f"{flow} of {self.model.name} has {number} independent conservation laws {where}"
+        how = (
+            f"rank of the Lie algebra {self.means} (brackets up to depth {self.level}): at "
             f"most {self.upper}; differentials of proved laws: at least {self.lower}"
-            + (f"; {why}" if why else ""),
-            predicted=self.lower,
-            measured=self.upper,
-            assumptions=("grad l is the derivative of the loss as a function, almost everywhere",),
-            reference=_REFERENCE_MOMENTUM if self.momentum else _REFERENCE,
+            + (f"; {why}" if why else "")
         )
+        fields: dict[str, Any] = {
+            "predicted": self.lower,
+            "measured": self.upper,
+            "assumptions": (
+                "grad l is the derivative of the loss as a function, almost everywhere",
+            ),
+            "reference": _REFERENCE_MOMENTUM if self.momentum else _REFERENCE,
+        }
+        if met:
+            certificate = RankBound(how, lower=self.lower, upper=self.upper)
+            verdict = prove(claim, certificate, self._claim(), **fields)
+        else:
+            verdict = Verdict(Status.INCONCLUSIVE, claim, how=how, **fields)
         names = list(self.model.leaves)
         laws = tuple(law_text(generator, names) for generator in self.generators)
         laws += tuple(linear_law_text(b, self.model, self.momentum) for b in self.shifts)
         return ConservationLaws(self.lower, self.upper, laws, verdict)
+
+    def _claim(self) -> Claim:
+        """Return the laws and their number as claims to be evaluated in floats."""
+        subject, names = Subject.of(self.model), list(self.model.leaves)
+        claims: list[Claim] = []
+        if self.generators:
+            tangents = [_in_floats(generator, names) for generator in self.generators]
+            claims.append(axes_claim(self.model, tangents, self.seed))
+        if self.shifts:
+            shifts = [{int(i): int(b[i]) for i in np.flatnonzero(b)} for b in self.shifts]
+            actions = [sparse_action(subject.dimension, {}, shift) for shift in shifts]
+            claims.append(Flows(subject, actions, self.seed))
+        if not self.momentum:
+            claims.append(ConservedCount(subject, self.lower, seed=self.seed))
+        elif not claims:
+            claims.append(ConservedCount(subject, 0, seed=self.seed))
+        return All(tuple(claims))
+
+
+def _in_floats(generator: AxisGenerator, names: list[str]) -> Any:
+    """Return leaves (n, shape) by name -> A theta by name."""
+
+    def tangent(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        out = {name: np.zeros_like(leaf) for name, leaf in leaves.items()}
+        for (leaf, axis), part in generator.parts.items():
+            name = names[leaf]
+            whole = leaves[name]
+            if whole.ndim == 1:
+                out[name] = out[name] + float(part[0, 0]) * whole
+            else:
+                image = np.tensordot(part.astype(float), whole, (1, axis + 1))
+                out[name] = out[name] + np.moveaxis(image, 0, axis + 1)
+        return out
+
+    return tangent
 
 
 class _Rank:

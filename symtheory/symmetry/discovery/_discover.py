@@ -13,6 +13,7 @@ import numpy as np
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline
+from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
 from symtheory.symmetry.discovery._checks import check
@@ -22,7 +23,16 @@ from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
 from symtheory.symmetry.discovery._proof import Field, Prover, proved
 from symtheory.symmetry.discovery._result import Discovery, Found, Group, describe, layout_of
 from symtheory.symmetry.discovery._structure import structure, symmetric_part
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import (
+    Complete,
+    Derivation,
+    RankBound,
+    Status,
+    Subject,
+    Verdict,
+    prove,
+    worst,
+)
 
 _LARGEST = 400
 """Parameters up to which all d x d matrices are searched."""
@@ -35,7 +45,6 @@ _WEAKEST = 1e-9
 """Relative singular values below this are neither zero nor not."""
 
 _ONE = Fraction(1)
-_ORDER = [Status.REFUTED, Status.INCONCLUSIVE, Status.SUPPORTED, Status.PROVED]
 
 Progress = Callable[[str, int, int], None]
 
@@ -135,8 +144,9 @@ def _everything(
         return _undecided(model, str(error), started)
     report("structure of what was found", 0, 0)
     return _assemble(
-        model, space, blocks, points, kinds, verdicts, trivial, certified, started, sampler.left_out
-    )
+        model, space, blocks, points, kinds, verdicts, trivial, certified, live, started,
+        sampler.left_out,
+    )  # fmt: skip
 
 
 def _first_points(
@@ -189,11 +199,11 @@ def _trivial(model: Model, prover: Prover, live: np.ndarray, evidence: str) -> d
         label = name if whole else f"{name} ({len(dead)} of {size} entries)"
         proof = prover.shift([(list(model.leaves).index(name), -1)]) if whole else None
         how = proof.how if proof else prover.vanishes([Field({}, {i: _ONE}) for i in dead])
-        out[label] = Verdict(
-            Status.PROVED if how else Status.SUPPORTED,
-            f"the loss does not depend on {label}: trivially symmetric there",
-            how=how or evidence,
-        )
+        claim = f"the loss does not depend on {label}: trivially symmetric there"
+        if how:
+            out[label] = prove(claim, Derivation(how), independence_claim(model, dead))
+        else:
+            out[label] = Verdict(Status.SUPPORTED, claim, how=evidence)
     return out
 
 
@@ -205,6 +215,7 @@ def _kinds(
     The check that tells them is a proof, which replaces a verdict that is none.
     """
     layout, proofs, out = layout_of(model), {}, []
+    cancelled = [""] * len(fields)
     leaves = {name: k for k, name in enumerate(model.leaves)}
     for k, field in enumerate(fields):
         kind = recognize(field, layout)
@@ -217,17 +228,22 @@ def _kinds(
                     kind, pattern=kind.pattern.replace("shift", "logit shift")
                 )
             if proof is not None and verdicts[k].status != Status.PROVED:
-                verdicts[k] = proved(proof.how)
+                cancelled[k] = proof.how
         out.append(kind)
+    for k, verdict in enumerate(proved(model, fields, cancelled)):
+        verdicts[k] = verdict or verdicts[k]
     return out
 
 
 def _assemble(
     model: Model, space: NullSpace, blocks: Blocks, points: Points, kinds: Sequence[Kind],
-    verdicts: Sequence[Verdict], trivial: dict[str, Verdict], certified: bool, started: float,
-    left_out: Callable[[], float],
+    verdicts: Sequence[Verdict], trivial: dict[str, Verdict], certified: bool, live: np.ndarray,
+    started: float, left_out: Callable[[], float],
 ) -> Discovery:  # fmt: skip
     rows = list(zip(space.fields, kinds, verdicts, strict=True))
+    # A candidate that fails when it is evaluated is no generator.
+    failed = [row for row in rows if row[2].status == Status.REFUTED]
+    rows = [row for row in rows if row[2].status != Status.REFUTED]
     linear, affine = [r for r in rows if not r[0].shift], [r for r in rows if r[0].shift]
     algebra = structure([field for field, _, _ in linear])
     exact = points.gradient.residues is not None
@@ -249,11 +265,18 @@ def _assemble(
         else f"singular values of {len(points)} equations in floats"
     )
     counts = f"{len(linear)} linear and {len(affine)} further affine generators"
-    if meets:
-        status, how = (
-            Status.PROVED,
-            f"{bound} = {space.unknowns - space.upper}, of {space.unknowns} unknowns",
-        )
+    claim = f"the loss of {model.name} has {counts} and no others"
+    if trivial:
+        claim += ", among the parameters it depends on"
+    fields: dict[str, Any] = {
+        "measured": {"proved": sum(done), "upper_bound": upper[1]},
+        "reference": "arXiv 2402.07193, exponential symmetry",
+    }
+    if failed:
+        status = Status.INCONCLUSIVE
+        how = f"{len(failed)} null vectors of the {bound} fail in floats: {failed[0][2].how}"
+    elif meets:
+        status, how = Status.SUPPORTED, ""
     elif space.lost or not clear:
         status = Status.INCONCLUSIVE
         how = f"no clear gap in the {bound} ({space.kept:.1e} kept, {space.dropped:.1e} dropped)"
@@ -267,13 +290,17 @@ def _assemble(
         status, how = Status.SUPPORTED, f"{bound}; {sum(done)} of {len(space.fields)} proved"
     if not clear:  # nothing found without a gap is reported as a generator
         linear, affine, algebra = [], [], structure([])
-    completeness = Verdict(
-        status,
-        f"the loss of {model.name} has {counts} and no others",
-        how=how,
-        measured={"proved": sum(done), "upper_bound": upper[1]},
-        reference="arXiv 2402.07193, exponential symmetry",
-    )
+    if meets and not failed:
+        certificate = RankBound(
+            f"{bound} = {space.unknowns - space.upper}, of {space.unknowns} unknowns",
+            lower=sum(done),
+            upper=space.upper,
+        )
+        found = [(field.matrix, field.shift) for field, _, _ in rows]
+        recheck = Complete(Subject.of(model), found, live)
+        completeness = prove(claim, certificate, recheck, **fields)
+    else:
+        completeness = Verdict(status, claim, how=how, **fields)
     columns = lambda part: [[row[n] for row in part] for n in range(3)]
     generators, translations = (describe(model, *columns(part)) for part in (linear, affine))
     return Discovery(
@@ -302,12 +329,12 @@ def groups(found: Sequence[Found]) -> tuple[Group, ...]:
         fields = [Field(dict(item.matrix)) for item in members if not item.shift]
         symmetric = len(symmetric_part(fields))
         leaves = dict.fromkeys(leaf for item in members for leaf in item.leaves)
-        worst = min((item.verdict.status for item in members), key=_ORDER.index)
         proved = [item for item in members if item.verdict.status == Status.PROVED]
+        status = worst(item.verdict.status for item in members)
         how = "; ".join(dict.fromkeys(item.verdict.how for item in members))
         moved = any(item.shift for item in members)
         out.append(
-            Group(name, len(members), symmetric, tuple(leaves), worst, how, len(proved), moved)
+            Group(name, len(members), symmetric, tuple(leaves), status, how, len(proved), moved)
         )
     return tuple(out)
 

@@ -10,12 +10,13 @@ import numpy as np
 from symtheory.errors import BudgetError
 from symtheory.model import Model
 from symtheory.readings import Deadline
+from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import intermediates, require
 from symtheory.symmetry.discovery._measure import Measured, Place
 from symtheory.symmetry.discovery._proof import Prover
 from symtheory.symmetry.discovery._result import Discovery
 from symtheory.symmetry.discovery._search import SMALL, SPARE, Search, count
-from symtheory.verdict import Status, Verdict, conjunction
+from symtheory.verdict import Derivation, Status, Verdict, conjunction, prove
 
 _COMPILING = 2**27
 """Bytes that compiling a gradient, and stacks of matrices on their way through it, take."""
@@ -77,23 +78,27 @@ def _trivial(search: Search, seen: Measured) -> dict[str, Verdict]:
         size = {k: float(np.max(seen.active[k], initial=0.0)) for k in parts}
         if any(x > SMALL * largest for x in size.values()):
             dead = [search.parts[k].name for k in parts if not size[k]]
-            out |= {part: _without(part, "", len(seen.active[parts[0]])) for part in dead}
+            out |= {part: _unused(part, len(seen.active[parts[0]])) for part in dead}
             continue
         proof = search.prover.shift([(leaf, -1)])
         search.gap.unclear += not proof and any(size.values())
         if proof or not any(size.values()):
-            out[name] = _without(name, proof.how if proof else "", len(seen.active[parts[0]]))
+            out[name] = _unused(name, len(seen.active[parts[0]]))
+            if proof:
+                places = np.arange(search.starts[leaf], search.starts[leaf + 1])
+                recheck = independence_claim(search.model, places)
+                out[name] = prove(out[name].claim, Derivation(proof.how), recheck)
             search.drop(leaf)
             if proof:
                 search.constants += count(list(search.model.leaves.values())[leaf])
     return out
 
 
-def _without(name: str, how: str, points: int) -> Verdict:
+def _unused(name: str, points: int) -> Verdict:
     return Verdict(
-        Status.PROVED if how else Status.SUPPORTED,
+        Status.SUPPORTED,
         f"the loss does not depend on {name}: trivially symmetric there",
-        how=how or f"its gradient is exactly 0 at {points} random points",
+        how=f"its gradient is exactly 0 at {points} random points",
     )
 
 
@@ -115,7 +120,7 @@ def _result(
         verdict = Verdict(Status.INCONCLUSIVE, claim, how=why)
     else:
         verdict = Verdict(Status.SUPPORTED, claim, how=evidence)
-    parts = [Verdict(g.status, g.name, how=g.how) for g in groups]
+    parts = [g.verdict for g in groups if g.verdict is not None]
     verdict = conjunction(claim, [verdict, *parts], how=verdict.how)
     linear = [g for g in groups if not g.affine]
     return Discovery(

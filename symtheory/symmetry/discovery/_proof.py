@@ -30,10 +30,11 @@ from symtheory.program import (
     with_value_derivatives,
 )
 from symtheory.symmetry._arguments import data_columns, exact_arguments
+from symtheory.symmetry._evaluated import fields_claim
 from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry._proof import degree_of, ring_text
 from symtheory.symmetry.discovery._shifts import Cancelled, cancelled
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import Derivation, Status, Verdict, prove_each
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
 _CLAIM = "grad l(theta; z) . (A theta + b) = 0 for all theta and z"
@@ -270,7 +271,8 @@ class Prover:
                 f"{evidence}, of the loss's value; its gradient is stopped or redefined, so that "
                 "training need not follow the symmetry"
             )
-        return [_verdict(text, evidence, self._loss.redefines_derivatives) for text in how]
+        unproved = _unproved(evidence, self._loss.redefines_derivatives)
+        return [verdict or unproved for verdict in proved(self._model, fields, how)]
 
     def _by_degrees(self, field: Field) -> str:
         if not field.is_diagonal:
@@ -296,14 +298,23 @@ class Prover:
         return [*self._family(fields[:half]), *self._family(fields[half:])]
 
 
-def proved(how: str) -> Verdict:
-    """Return the verdict on a generator that is proved."""
-    return Verdict(Status.PROVED, _CLAIM, how=how, residual=0, reference=_REFERENCE)
+def proved(model: Model, fields: Sequence[Field], how: Sequence[str]) -> list[Verdict | None]:
+    """Return the verdicts on generators, given how each was proved; None where it was not."""
+    certificates = [Derivation(text) if text else None for text in how]
+    known = [k for k, text in enumerate(how) if text]
+    # Only those with a proof are evaluated.
+    found = prove_each(
+        [_CLAIM] * len(known),
+        [certificates[k] for k in known],
+        fields_claim(model, [fields[k] for k in known]),
+        residual=0,
+        reference=_REFERENCE,
+    )
+    by_place = dict(zip(known, found, strict=True))
+    return [by_place.get(k) for k in range(len(fields))]
 
 
-def _verdict(how: str, evidence: str, redefined: bool = False) -> Verdict:
-    if how:
-        return proved(how)
+def _unproved(evidence: str, redefined: bool) -> Verdict:
     return Verdict(
         Status.INCONCLUSIVE if redefined else Status.SUPPORTED, _CLAIM,
         how=evidence + "; no exact proof went through", reference=_REFERENCE,

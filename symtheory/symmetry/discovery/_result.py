@@ -82,6 +82,7 @@ class Group:
         affine: Whether they have a constant part.
         hidden: For a GL(h) on a whole hidden space found by axes: (leaf, index of the head or None,
             axis, +1 for the left factors U -> U g or -1 for the right ones W -> g^-1 W).
+        verdict: That all of them are symmetries, where they were found as a group.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Group:
     proved: int = 0
     affine: bool = False
     hidden: tuple[tuple[str, int | None, int, int], ...] = ()
+    verdict: Verdict | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the group as JSON-ready data."""

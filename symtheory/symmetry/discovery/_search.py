@@ -20,7 +20,8 @@ from symtheory.symmetry.discovery._measure import Measured, Meter, Place, parts_
 from symtheory.symmetry.discovery._patterns import Gap, patterns, symmetric_count
 from symtheory.symmetry.discovery._proof import Prover
 from symtheory.symmetry.discovery._result import Group
-from symtheory.verdict import Status
+from symtheory.symmetry.discovery._search_claims import action_claim, shift_claim
+from symtheory.verdict import Claim, Derivation, Status, Verdict, prove
 
 SPARE = 24
 SMALL = 1e-11
@@ -125,8 +126,12 @@ class Search:
             )
             count = len(found.units)
             self.charges.units(found.rates, found.units[: proved or done])
+            weights = np.zeros(found.size)
+            weights[found.units] = self._weights(len(found.units))
+            acting = {place: float(rate) * weights for place, rate in found.rates.items()}
             self._add(f"{kind} {self._texts(found.rates)}", count, count, found.rates,
-                      proved or done, _HOMOGENEOUS)  # fmt: skip
+                      proved or done, _HOMOGENEOUS,
+                      action_claim(self.model, self.parts, acting))  # fmt: skip
 
     def _units_follow(self, found: _Units) -> bool:
         rates = self._whole_leaves(found.rates)
@@ -188,7 +193,9 @@ class Search:
                 if same
                 else f"rescaling of {' against '.join(names)}"
             )
-            self._add(text, 1, 1, rates, int(proved), _HOMOGENEOUS)
+            acting = {place: np.array(float(rate)) for place, rate in rates.items()}
+            recheck = action_claim(self.model, self.parts, acting)
+            self._add(text, 1, 1, rates, int(proved), _HOMOGENEOUS, recheck)
 
     # --- mixing of units ---
 
@@ -276,7 +283,15 @@ class Search:
         )
         done = (count if proved else 0) + (units if proved and one else 0)
         hidden = self._hidden(items[-1], group, m) if whole and units else ()
-        self._add(text, count + units, symmetric + units, places, done, _CANCEL, hidden=hidden)
+        mixed = self._weights(size * size).reshape(size, size) / size
+        acting = {
+            place: sum(float(x[k]) * mixed + float(x[k + m]) * mixed.T for x in items[-1:])
+            for k, place in group.items()
+        }
+        recheck = action_claim(self.model, self.parts, acting)
+        self._add(
+            text, count + units, symmetric + units, places, done, _CANCEL, recheck, hidden=hidden
+        )
 
     def _hidden(
         self, pattern: tuple[Fraction, ...], group: dict[int, Place], m: int
@@ -356,9 +371,13 @@ class Search:
             name = "logit shift" if proof and proof.logit else "shift"
             self._add(f"{name} of {self._texts(dict.fromkeys(places, Fraction(1)))}", sum(counts),
                       0, dict.fromkeys(places, Fraction(1)), sum(counts) if proof else 0,
-                      proof.how if proof else "", affine=True)  # fmt: skip
+                      proof.how if proof else "", shift_claim(self.model, leaf, axis),
+                      affine=True)  # fmt: skip
 
     # --- bookkeeping ---
+
+    def _weights(self, count: int) -> np.ndarray:
+        return np.random.default_rng(count).uniform(0.5, 1.5, count)
 
     def _late(self) -> bool:
         return self.deadline.remaining() < self._reserve
@@ -376,16 +395,21 @@ class Search:
 
     def _add(
         self, name: str, count: int, symmetric: int, places: dict[Place, Fraction], proved: int,
-        how: str, affine: bool = False, hidden: tuple[tuple[str, int | None, int, int], ...] = (),
+        how: str, recheck: Claim, affine: bool = False,
+        hidden: tuple[tuple[str, int | None, int, int], ...] = (),
     ) -> None:  # fmt: skip
         leaves = tuple(dict.fromkeys(self.parts[place.part].name for place in places))
-        status = Status.PROVED if proved == count else Status.SUPPORTED
-        text = (
-            how if proved == count else f"{proved} of {count} proved; the rest vanish at all points"
-        )
+        if proved == count:
+            verdict = prove(name, Derivation(how), recheck)
+        else:
+            text = f"{proved} of {count} proved; the rest vanish at all points"
+            verdict = Verdict(Status.SUPPORTED, name, how=text)
+        if verdict.status is not Status.PROVED and proved == count:
+            proved = 0
         self.groups.append(
-            Group(name, count, symmetric, leaves, status, text, proved, affine, hidden)
-        )
+            Group(name, count, symmetric, leaves, verdict.status, verdict.how, proved, affine,
+                  hidden, verdict)
+        )  # fmt: skip
 
 
 def count(shape: tuple[Any, ...]) -> int:

@@ -8,8 +8,9 @@ from fractions import Fraction
 
 from symtheory.linear_algebra._exact import Number, Row, Span, null_space, plain
 from symtheory.symmetry.discovery._proof import Field
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import Arithmetic, NormalForm, Status, Verdict, prove
 
+_EVALUATED = 40
 LARGEST_ALGEBRA = 160
 """Generators up to which brackets are computed."""
 
@@ -112,4 +113,33 @@ def _brackets(
                 how = f"the bracket of generators {l + 1} and {k + 1} is not in their span"
                 return Verdict(Status.REFUTED, claim, how=how), None
             constants[k, l] = {m: -value for m, value in used.items() if value}
-    return Verdict(Status.PROVED, claim, how="exact rational arithmetic", residual=0), constants
+    exact = NormalForm("exact rational arithmetic", ring="Q")
+    return prove(claim, exact, _closure_in_floats(matrices), residual=0), constants
+
+
+def _closure_in_floats(matrices: Sequence[Row]) -> Arithmetic:
+    """Return "some brackets are their own projections on the span", to be evaluated."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    pairs = [(k, l) for k in range(len(matrices)) for l in range(k)]
+    chosen = [pairs[k] for k in rng.permutation(len(pairs))[:_EVALUATED]]
+    brackets = [bracket(matrices[k], matrices[l]) for k, l in chosen]
+    places = {p: n for n, p in enumerate({p: 0 for row in (*matrices, *brackets) for p in row})}
+
+    def dense(rows: Sequence[Row]) -> np.ndarray:
+        out = np.zeros((len(rows), len(places)))
+        for n, row in enumerate(rows):
+            for place, value in row.items():
+                out[n, places[place]] = float(value)
+        return out
+
+    basis, found = np.linalg.svd(dense(matrices), full_matrices=False)[1:], dense(brackets)
+    span = basis[1][basis[0] > 1e-9 * max(basis[0].max(initial=0.0), 1e-300)]
+    # The 1 at the end leaves something to compare where no bracket is to be formed.
+    one = np.ones(1)
+    return Arithmetic(
+        np.concatenate([found.reshape(-1), one]),
+        np.concatenate([(found @ span.T @ span).reshape(-1), one]),
+        scale=float(np.max(np.abs(found), initial=1.0)),
+    )

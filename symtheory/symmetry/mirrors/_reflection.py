@@ -28,9 +28,10 @@ from symtheory.readings import (
     read_function,
 )
 from symtheory.symmetry._arguments import exact_arguments, random_point
+from symtheory.symmetry._evaluated import reflection_claim
 from symtheory.symmetry._generator import read_generator
 from symtheory.symmetry._symmetry import Affine, Exponential
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import NormalForm, Status, Verdict, prove
 
 _REFERENCE = "arXiv 2408.15495, reflection symmetry"
 _TRIALS = 3
@@ -158,7 +159,13 @@ def verify_reflection(
         value = ring.coerce(value)
         assert isinstance(value, Element)
         if value.is_zero():
-            return verdict(Status.PROVED, "the normal form of the difference is 0", residual=0)
+            return prove(
+                claim,
+                NormalForm("the normal form of the difference is 0", ring="Q(theta, z)"),
+                reflection_claim(model, reflection, seed),
+                residual=0,
+                reference=_REFERENCE,
+            )
         why = "its normal form is not 0"
     except (BudgetError, UnreadableError) as error:
         why, trials = str(error), _TRIALS

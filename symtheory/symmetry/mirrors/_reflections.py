@@ -13,6 +13,7 @@ from symtheory import shapes
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline, read, trace
+from symtheory.symmetry._evaluated import on_axes, reflection_claim
 from symtheory.symmetry._memory import intermediates, require
 from symtheory.symmetry.conservation import _actions
 from symtheory.symmetry.mirrors import _turns
@@ -24,7 +25,17 @@ from symtheory.symmetry.mirrors._reflections_found import (
     on_axis,
 )
 from symtheory.symmetry.mirrors._units import POINTS, Axis, Probe, rank_of, unit_axes
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import (
+    Certificate,
+    Claim,
+    Derivation,
+    Maps,
+    Status,
+    Subject,
+    Verdict,
+    conjunction,
+    prove,
+)
 
 _REFERENCE = "arXiv 2408.15495, reflection symmetry"
 _SAME = 1e-9
@@ -144,17 +155,19 @@ class _Search:
         if self._change(group, mirror) > _SAME:
             return
         name = f"reflection along any direction of the units of {where}"
-        how = "random points in double precision"
-        status = Status.SUPPORTED
+        verdict = self._supported(name)
         if flips.status is Status.PROVED and self._rotates(group, size):
-            status, how = Status.PROVED, "conjugates of a flip by rotations, which pass through"
+            how = "conjugates of a flip by rotations, which pass through"
+            recheck = self._claim(group, [mirror, *_mirrors(size)])
+            verdict = self._proved(name, Derivation(how), recheck)
         elif self.model.dimension <= _SMALL:
-            checked = verify_reflection(
-                self.model, self._reflection(group, mirror, name), seconds=self._remaining()
-            )
-            status = Status.PROVED if checked.status is Status.PROVED else status
-            how = checked.how if status is Status.PROVED else how
-        self._add(name, "rotation", rank, size, group, mirror, self._verdict(name, status, how))
+            reflection = self._reflection(group, mirror, name)
+            checked = verify_reflection(self.model, reflection, seconds=self._remaining())
+            if checked.certificate is not None:
+                recheck = self._claim(group, [mirror, *_mirrors(size)])
+                verdict = self._proved(name, checked.certificate, recheck)
+        if verdict.status is not Status.REFUTED:
+            self._add(name, "rotation", rank, size, group, mirror, verdict)
 
     # --- whole leaves ---
 
@@ -191,10 +204,9 @@ class _Search:
         checked = verify_reflection(self.model, found, seconds=self._remaining(), seed=self.seed)
         if checked.status is Status.REFUTED:
             return
-        proved = checked.status is Status.PROVED
-        text = checked.how if proved else f"random points in double precision; {checked.how}"
-        status = Status.PROVED if proved else Status.SUPPORTED
-        verdict = self._verdict(name, status, text)
+        verdict = self._supported(name, f"; {checked.how}")
+        if checked.certificate is not None:
+            verdict = self._proved(name, checked.certificate, reflection_claim(self.model, found))
         rank = int(np.prod(self.probe.shapes[a], dtype=int))
         leaves_ = (self.names[a], self.names[b])
         self.found.append(FoundReflections(name, "exchange", rank, 1, leaves_, found, verdict))
@@ -207,8 +219,8 @@ class _Search:
             return None
         if all(self._passes(group, matrix) for matrix in maps):
             how = "the signed permutation of units passes through the loss, operation by operation"
-            return self._verdict("units", Status.PROVED, how)
-        status, how = Status.SUPPORTED, "random points in double precision"
+            verdict = self._proved("units", Derivation(how), self._claim(group, maps))
+            return None if verdict.status is Status.REFUTED else verdict
         if self.model.dimension <= _SMALL:
             for matrix in maps[:1] if len(maps) == 1 else maps:
                 involution = np.array_equal(matrix @ matrix, np.eye(len(matrix)))
@@ -219,9 +231,9 @@ class _Search:
                 )
                 if checked.status is Status.REFUTED:
                     return None
-                if checked.status is Status.PROVED and len(maps) == 1:
-                    status, how = Status.PROVED, checked.how
-        return self._verdict("units", status, how)
+                if checked.certificate is not None and len(maps) == 1:
+                    return self._proved("units", checked.certificate, self._claim(group, maps))
+        return self._supported("units")
 
     def _change(self, group: list[Axis], matrix: np.ndarray) -> float:
         leaves = list(self.probe.theta)
@@ -272,9 +284,31 @@ class _Search:
         left = self.deadline.remaining()
         return None if np.isinf(left) else max(left, 0.1)
 
-    def _verdict(self, name: str, status: Status, how: str) -> Verdict:
-        claim = f"the loss of {self.model.name} is invariant under the {name}"
-        return Verdict(status, claim, how=how, reference=_REFERENCE)
+    def _words(self, name: str) -> str:
+        return f"the loss of {self.model.name} is invariant under the {name}"
+
+    def _supported(self, name: str, more: str = "") -> Verdict:
+        how = f"random points in double precision{more}"
+        return Verdict(Status.SUPPORTED, self._words(name), how=how, reference=_REFERENCE)
+
+    def _proved(self, name: str, certificate: Certificate, recheck: Claim) -> Verdict:
+        return prove(self._words(name), certificate, recheck, reference=_REFERENCE)
+
+    def _claim(self, group: list[Axis], maps: list[np.ndarray]) -> Claim:
+        """Return "the loss is the same under these maps of the units", to be evaluated."""
+
+        def moved(leaves: dict[str, np.ndarray], matrix: np.ndarray) -> dict[str, np.ndarray]:
+            out = dict(leaves)
+            for leaf, axis in group:
+                out[self.names[leaf]] = on_axis(np, out[self.names[leaf]], matrix, axis + 1)
+            return out
+
+        subject = Subject.of(self.model)
+        return Maps(
+            subject,
+            [on_axes(self.model, lambda leaves, m=matrix: moved(leaves, m)) for matrix in maps],
+            self.seed,
+        )
 
     def _leaves(self, group: list[Axis]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.names[leaf] for leaf, _ in group))
@@ -299,7 +333,14 @@ class _Search:
         matrix: np.ndarray,
         verdict: Verdict,
     ) -> None:
-        verdict = self._verdict(name, verdict.status, verdict.how)
+        # The same statement, in the words of the family.
+        verdict = conjunction(self._words(name), [verdict], how=verdict.how, reference=_REFERENCE)
         found = self._reflection(group, matrix, name)
         leaves, axes = self._leaves(group), tuple(group)
         self.found.append(FoundReflections(name, kind, rank, count, leaves, found, verdict, axes))
+
+
+def _mirrors(size: int) -> list[np.ndarray]:
+    """Return reflections along some directions of the units."""
+    directions = np.random.default_rng(0).normal(size=(3, size))
+    return [np.eye(size) - 2 * np.outer(a, a) / (a @ a) for a in directions]

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from symtheory.readings import Element, Ring
-from symtheory.verdict import Status, Verdict, conjunction
+from symtheory.theory.deep._evaluated import relation
+from symtheory.verdict import NormalForm, Status, Verdict, conjunction, prove
 
 _REFERENCE = "arXiv 2402.07193, deep linear nets; this derivation is ours"
 _OWN_TRANSPOSE = {"D", "S"}  # S^(1/2) and S are diagonal
@@ -140,21 +141,24 @@ def _existence(i: Element, depth: Element, one: Element) -> Verdict:
     )
     first, last = Word({"a": 1}), Word({"b": 1})
     steps = [
-        ("W_{i+1} A_i = A_{i+1}: A_i = sqrt(a/t) c^i U_i S^(1/2) R for i = 1 ... D-1",
+        ("inner",
+         "W_{i+1} A_i = A_{i+1}: A_i = sqrt(a/t) c^i U_i S^(1/2) R for i = 1 ... D-1",
          square(layer * inner(i)).equals(inner(i + 1, "U+"))),
-        ("B_{i+1} W_{i+1} = B_i: B_i = sqrt(b/t) c^(D-i) L S^(1/2) U_i^T for i = 1 ... D-1",
+        ("outer",
+         "B_{i+1} W_{i+1} = B_i: B_i = sqrt(b/t) c^(D-i) L S^(1/2) U_i^T for i = 1 ... D-1",
          square(outer(i + 1, "U+") * layer).equals(outer(i))),
-        ("Tr A_0 A_0^T = a and Tr B_D B_D^T = b have the same form",
+        ("ends", "Tr A_0 A_0^T = a and Tr B_D B_D^T = b have the same form",
          square(inner(0 * i) * inner(0 * i).T).trace(_ORTHONORMAL).equals(first)
          and square(outer(depth) * outer(depth).T).trace(_ORTHONORMAL).equals(last)),
-        ("Tr[B_{i+1} B_{i+1}^T] A_i A_i^T = Tr[A_{i-1} A_{i-1}^T] B_i^T B_i, i = 1 ... D-1",
+        ("balance",
+         "Tr[B_{i+1} B_{i+1}^T] A_i A_i^T = Tr[A_{i-1} A_{i-1}^T] B_i^T B_i, i = 1 ... D-1",
          lower.equals(upper)),
-        ("B_i A_i = L S R, the product",
+        ("product", "B_i A_i = L S R, the product",
          square(outer(i) * inner(i)).equals(Word({}, ("L", "S", "R")))),
     ]  # fmt: skip
     return conjunction(
         "the closed form balances every pair and has the product V",
-        [_step(claim, holds) for claim, holds in steps],
+        [_step(*step) for step in steps],
         assumptions=("U_i^T U_i = 1, L^T L = 1, R R^T = 1, S diagonal and positive",),
     )
 
@@ -173,21 +177,21 @@ def _uniqueness(i: Element, depth: Element, one: Element) -> Verdict:
 
     closed = alpha * alpha * c(2 * i)
     steps = [
-        ("A A^T = k B^T B and B A = V' give (A^T A)^2 = k V'^T V'",
+        ("left root", "A A^T = k B^T B and B A = V' give (A^T A)^2 = k V'^T V'",
          (a_word * a_word).reduced(forward).equals(Word({"k": one}, ("V'", "V")))),
-        ("and (B B^T)^2 = V' V'^T / k",
+        ("right root", "and (B B^T)^2 = V' V'^T / k",
          (b_word * b_word).reduced(backward).equals(Word({"k": -one}, ("V", "V'")))),
-        ("with Tr A_i^T A_i = sqrt(k_i) t, Tr B_i B_i^T = t/sqrt(k_i), the balance is "
+        ("affine", "with Tr A_i^T A_i = sqrt(k_i) t, Tr B_i B_i^T = t/sqrt(k_i), the balance is "
          "k_i = sqrt(k_{i-1} k_{i+1}); ln k_i affine in i solves it",
          (root(i) * root(i)).equals(root(i - 1) * root(i + 1))),
-        ("with the ends sqrt(k_0) = a/t, sqrt(k_D) = t/b",
+        ("ends of k", "with the ends sqrt(k_0) = a/t, sqrt(k_D) = t/b",
          root(0 * i).equals(Word({"a": 1, "t": -1}))
          and root(depth).equals(Word({"t": 1, "b": -1}))),
-        ("this is the closed form: k_i = (a/t)^2 c^(4i)", root(i).equals(closed)),
+        ("closed", "this is the closed form: k_i = (a/t)^2 c^(4i)", root(i).equals(closed)),
     ]  # fmt: skip
     return conjunction(
         "every balanced net with the product V is the closed form, up to rotations of hidden bases",
-        [_step(claim, holds) for claim, holds in steps],
+        [_step(*step) for step in steps],
         assumptions=(
             "cited: a positive semidefinite matrix has one positive semidefinite root, so "
             "A^T A = sqrt(k) (V'^T V')^(1/2) and B B^T = (V' V'^T)^(1/2)/sqrt(k)",
@@ -198,6 +202,8 @@ def _uniqueness(i: Element, depth: Element, one: Element) -> Verdict:
     )
 
 
-def _step(claim: str, holds: bool) -> Verdict:
-    status = Status.PROVED if holds else Status.REFUTED
-    return Verdict(status, claim, how="exact identity of words", residual=0 if holds else 1)
+def _step(name: str, claim: str, holds: bool) -> Verdict:
+    how = "exact identity of words"
+    if not holds:
+        return Verdict(Status.REFUTED, claim, how=how, residual=1)
+    return prove(claim, NormalForm(how, ring="words in letters"), relation(name), residual=0)

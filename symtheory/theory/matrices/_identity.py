@@ -18,7 +18,7 @@ from symtheory.errors import InputError
 from symtheory.readings import Indexed, Relation, Tensor, contract, read_indexed, reduced
 from symtheory.symmetry import Family
 from symtheory.theory.matrices import _print as printing
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import Identity, SizedIdentity, Status, Verdict, prove
 
 _LARGEST = 3
 
@@ -115,7 +115,30 @@ def identity(
         how = f"zero at random arrays, but the normal form is {'; '.join(shown)[:200]}"
         return Verdict(Status.INCONCLUSIVE, claim, how=how, reference=reference)
     how = "index normal form, for all sizes; also zero at random rational arrays"
-    return Verdict(Status.PROVED, claim, how=how, residual=0, reference=reference)
+    sizes = sorted({size for tensor in tensors.values() for size in shapes.names(tensor.sizes)})
+    recheck = SizedIdentity(residual, _drawn(arrays, tensors), sizes, seed)
+    return prove(claim, Identity(how, tuple(sizes)), recheck, residual=0, reference=reference)
+
+
+def _drawn(arrays: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    """Return (sizes, rng) -> arrays of the given kinds, in floats."""
+
+    def drawn(sizes: Mapping[str, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        out = {}
+        for name, kind in arrays.items():
+            shape = shapes.fixed(shapes.bind(tensors[name].sizes, sizes))
+            array = rng.normal(size=shape)
+            if isinstance(kind, ProjectionMatrix):
+                basis = np.linalg.qr(array)[0][:, : max(shape[0] - 1, 1)]
+                array = basis @ basis.T
+            elif isinstance(kind, OrthogonalMatrix):
+                array = np.linalg.qr(array)[0]
+            elif tensors[name].symmetric:
+                array = (array + array.T) / 2
+            out[name] = array
+        return out
+
+    return drawn
 
 
 def _witness(

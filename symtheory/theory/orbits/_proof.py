@@ -14,10 +14,11 @@ from symtheory import shapes
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline
+from symtheory.symmetry._evaluated import axes_claim
 from symtheory.symmetry.discovery._axes import mixing_is_proved, units_are_proved
 from symtheory.symmetry.discovery._proof import Prover
 from symtheory.theory.orbits._gl_pair import GLPair, leaves_of
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import Claim, Derivation, Status, Verdict, prove
 
 _POINTS = 8
 _CLEARLY = 1e-3
@@ -51,7 +52,7 @@ def verify_pair(model: Model, pair: GLPair, seconds: float | None = 60.0) -> Ver
     except (BudgetError, UnreadableError):
         how = ""
     if how:
-        return Verdict(Status.PROVED, claim, how=how, residual=0)
+        return prove(claim, Derivation(how), _in_floats(model, pair, leaves), residual=0)
     status = Status.SUPPORTED if worst <= _ROUNDING else Status.INCONCLUSIVE
     how = f"relative derivatives along it at {_POINTS} random points are at most {worst:.1e}"
     return Verdict(status, claim, how=how, residual=worst)
@@ -118,6 +119,32 @@ def _proof(model: Model, pair: GLPair, leaves: dict[str, Any], deadline: Deadlin
     return (
         "the matrices cancel on their way through the loss (neighbouring units; brackets, the rest)"
     )
+
+
+def _in_floats(model: Model, pair: GLPair, leaves: dict[str, Any]) -> Claim:
+    """Return "the loss is constant along U B, -B W", with matrices B of their own for each head."""
+    rng = np.random.default_rng(0)
+    first = (*pair.left, *pair.right)[0]
+    width = leaves[first.leaf][first.axis]
+    heads = tuple(leaves[first.leaf][k] for k in first.batch)
+    # The same matrix for all heads, and how much of it each gets.
+    b, weights = rng.normal(size=(width, width)) / width, rng.normal(size=heads)
+
+    def tangent(points: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        out = {name: np.zeros_like(x) for name, x in points.items()}
+        for side, row in ((1, pair.left), (-1, pair.right)):
+            for factor in row:
+                array, axis = points[factor.leaf], factor.axis + 1
+                matrix = b.T if side == 1 else -b
+                image = np.moveaxis(np.tensordot(matrix, array, (1, axis)), 0, axis)
+                order = [1] * array.ndim
+                for place, size in zip(factor.batch, heads, strict=True):
+                    order[place + 1] = size
+                across = np.transpose(weights, np.argsort(factor.batch))
+                out[factor.leaf] = out[factor.leaf] + image * across.reshape(order)
+        return out
+
+    return axes_claim(model, [tangent])
 
 
 def _one_unit(sides: Any, head: tuple[int, ...], leaves: dict[str, Any]) -> list[Fraction]:

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import flint
+import jax
+import numpy as np
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.symmetry import Exponential, read_generator
-from symtheory.theory.slow._exact import REFERENCE, exact_minimum
-from symtheory.verdict import Status, Verdict, conjunction
+from symtheory.theory._evaluated import sampled_claim
+from symtheory.theory.slow._exact import REFERENCE, as_numbers, exact_minimum
+from symtheory.verdict import Arithmetic, Claim, NormalForm, Status, Verdict, conjunction, prove
 
 _MOST_RANK = 12
 
@@ -39,12 +42,20 @@ def rotation_criterion(
     except (UnreadableError, BudgetError, InputError) as error:
         return Verdict(Status.INCONCLUSIVE, claim, how=str(error), reference=REFERENCE)
     slope = max(exact.gradient, key=abs)
-    stationary = Verdict(
-        Status.PROVED if slope == 0 else Status.REFUTED,
-        "grad L = 0",
-        how="exact arithmetic",
-        residual=0 if slope == 0 else _text(slope),
-    )
+    exactly = NormalForm("exact arithmetic", ring="Q")
+    if slope == 0:
+        still = sampled_claim(
+            model,
+            lambda bound, p, z: jax.grad(bound.evaluate)(p, z),
+            jax.tree.map(lambda s: np.zeros(s.shape), model.structure()[0]),
+            jax.tree.map(lambda x: np.asarray(x, dtype=float), params),
+            {},
+        )
+        stationary = prove("grad L = 0", exactly, still, residual=0)
+    else:
+        stationary = Verdict(
+            Status.REFUTED, "grad L = 0", how="exact arithmetic", residual=_text(slope)
+        )
     if slope != 0:
         how = "the parameters, read as simple rationals, are not a minimum; give rational ones"
         return Verdict(
@@ -53,16 +64,19 @@ def rotation_criterion(
     h, s = exact.hessian, exact.noise
     proportional = _ratio(s, h)
     if proportional is not None:
-        step = Verdict(
-            Status.PROVED,
+        ratio = float(proportional.p) / float(proportional.q)
+        step = prove(
             f"Sigma = {_text(proportional)} H, and so on the whole orbit: both become g^-T . g^-1",
-            how="exact arithmetic",
+            exactly,
+            Arithmetic(as_numbers(s), ratio * as_numbers(h)),
             residual=0,
         )
         return conjunction(claim, [stationary, step], how="Sigma = c H", reference=REFERENCE)
     if h * s == s * h:
-        step = Verdict(
-            Status.PROVED, "H Sigma = Sigma H, so H K = K H", how="exact arithmetic", residual=0
+        both = as_numbers(h) @ as_numbers(s), as_numbers(s) @ as_numbers(h)
+        size = np.abs(as_numbers(h)) @ np.abs(as_numbers(s))
+        step = prove(
+            "H Sigma = Sigma H, so H K = K H", exactly, Arithmetic(*both, size), residual=0
         )
         return conjunction(claim, [stationary, step], how="H Sigma = Sigma H", reference=REFERENCE)
     turning = _turning(h, s)
@@ -73,16 +87,19 @@ def rotation_criterion(
     parts = [stationary]
     for name, matrix in _generators(model, symmetries):
         rate = _trace_product(matrix, turning)
-        parts.append(
-            Verdict(
-                Status.PROVED if rate == 0 else Status.REFUTED,
-                f"Tr[A^T (HK - KH)]/2 = 0 for {name}, at temperature 1",
-                how="Lyapunov equation solved over the rationals",
-                predicted=0,
-                measured=_text(rate),
-                residual=0 if rate == 0 else float(rate),
-            )
-        )
+        words = f"Tr[A^T (HK - KH)]/2 = 0 for {name}, at temperature 1"
+        how = "Lyapunov equation solved over the rationals"
+        if rate == 0:
+            part = prove(
+                words, NormalForm(how, ring="Q"), _rate_in_floats(h, s, matrix),
+                predicted=0, measured=_text(rate), residual=0,
+            )  # fmt: skip
+        else:
+            part = Verdict(
+                Status.REFUTED, words, how=how, predicted=0, measured=_text(rate),
+                residual=float(rate),
+            )  # fmt: skip
+        parts.append(part)
     return conjunction(claim, parts, how="exact rates", reference=REFERENCE)
 
 
@@ -118,6 +135,20 @@ def _turning(h: Any, s: Any) -> Any:
     )  # fmt: skip
     k = b * y * b.transpose()
     return (h * k - k * h) * flint.fmpq(1, 2)
+
+
+def _rate_in_floats(h: Any, s: Any, matrix: dict[tuple[int, int], Any]) -> Claim:
+    """Return "the rate is 0", with the Lyapunov equation solved by eigenvalues in floats."""
+    hessian, noise = as_numbers(h), as_numbers(s)
+    values, frame = np.linalg.eigh(hessian)
+    pairs = values[:, None] + values[None, :]
+    seen = np.abs(pairs) > 1e-9 * np.max(np.abs(values))
+    rotated = frame.T @ noise @ frame
+    k = frame @ np.where(seen, rotated / np.where(seen, pairs, 1.0), 0.0) @ frame.T
+    turning = (hessian @ k - k @ hessian) / 2
+    terms = np.array([float(v) * turning[i, j] for (i, j), v in matrix.items()])
+    size = np.linalg.norm(hessian) * np.linalg.norm(k) * sum(abs(float(v)) for v in matrix.values())
+    return Arithmetic(np.sum(terms), 0.0, max(size, 1e-300))
 
 
 def _generators(

@@ -6,14 +6,16 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 import sympy
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
 from symtheory.readings import Deadline, Element, Ring, Symbols
 from symtheory.symmetry import Exponential, verify
+from symtheory.theory._evaluated import drawn_values, sampled_claim
 from symtheory.theory._gradient_noise import GradientNoise, read_gradient_noise
-from symtheory.verdict import Status, Verdict
+from symtheory.verdict import Claim, NormalForm, Status, Verdict, prove
 
 Series = dict[int, sympy.Expr]
 """Coefficients of a polynomial in v, by power."""
@@ -68,15 +70,29 @@ def scalar_diffusion(model: Model, seconds: float | None) -> ScalarDiffusion:
             "a loss that is polynomial in the sample"
         ) from error
     descent, push, spread, imbalance = (_on_the_line(x, noise) for x in parts)
-    balanced = Verdict(
-        Status.REFUTED if imbalance else Status.PROVED,
+    claim = (
         "the line u = w is invariant: u^2 - w^2 has drift -4 gamma C + T (Sigma_uu - Sigma_ww) = 0 "
-        "there and no diffusion",
-        how="exact arithmetic",
-        residual=0 if not imbalance else str(imbalance),
+        "there and no diffusion"
     )
+    if imbalance:
+        balanced = Verdict(Status.REFUTED, claim, how="exact arithmetic", residual=str(imbalance))
+    else:
+        exact = NormalForm("exact arithmetic", ring="Q[v]")
+        balanced = prove(claim, exact, _balanced_in_floats(model), residual=0)
     names = frozenset(str(s) for x in (descent, spread) for c in x.values() for s in c.free_symbols)
     return ScalarDiffusion(descent, push, spread, (proof, balanced), names)
+
+
+def _balanced_in_floats(model: Model) -> Claim:
+    """Return "g_u^2 and g_w^2 have the same mean at u = w"."""
+    params = jax.tree.map(lambda s: np.array(0.8), model.structure()[0])
+
+    def difference(bound: Model, p: Any, z: Any) -> Any:
+        u, w = jax.tree.leaves(jax.grad(bound.evaluate)(p, z))
+        return u * u - w * w
+
+    values = drawn_values(model, np.random.default_rng(0))
+    return sampled_claim(model, difference, 0.0, params, values)
 
 
 def _rescale(params: Any) -> Any:

@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symtheory.verdict import Status, Verdict, conjunction, jsonable
+from symtheory.verdict import Arithmetic, NormalForm, Status, Verdict, conjunction, jsonable, prove
+
+EXACT = NormalForm("exact arithmetic", ring="Q")
+
+
+def made(status, claim, **fields):
+    """A verdict of any status; proved ones by the one way there is."""
+    if status is Status.PROVED:
+        return prove(claim, EXACT, Arithmetic(1.0, 1.0), **fields)
+    return Verdict(status, claim, **fields)
+
 
 statuses = st.sampled_from(list(Status))
-verdicts = st.builds(Verdict, statuses, st.text(max_size=5))
+verdicts = st.builds(made, statuses, st.text(max_size=5))
 ORDER = [Status.REFUTED, Status.INCONCLUSIVE, Status.SUPPORTED, Status.PROVED]
 
 
@@ -85,7 +95,14 @@ def test_json_forms(value, expected):
 
 
 def test_to_json_leaves_out_what_is_not_set():
-    assert Verdict(Status.PROVED, "c").to_json() == {"status": "proved", "claim": "c"}
+    assert Verdict(Status.SUPPORTED, "c").to_json() == {"status": "supported", "claim": "c"}
+    assert made(Status.PROVED, "c").to_json() == {
+        "status": "proved",
+        "claim": "c",
+        "how": "exact arithmetic",
+        "certificate": {"kind": "NormalForm", "how": "exact arithmetic", "ring": "Q", "form": "0"},
+        "rechecked": True,
+    }
     inner = Verdict(Status.REFUTED, "d", residual=0, predicted=0.0, witness={"u": "1/2"})
     whole = conjunction("all", [inner], how="by hand", reference="somewhere")
     assert whole.to_json() == {
@@ -99,7 +116,7 @@ def test_to_json_leaves_out_what_is_not_set():
         ],
     }  # fmt: skip
     # A residual of exactly zero and a margin of zero are set.
-    kept = Verdict(Status.PROVED, "", residual=0, margin=0.0, standard_error=0.0).to_json()
+    kept = made(Status.PROVED, "", residual=0, margin=0.0, standard_error=0.0).to_json()
     assert (kept["residual"], kept["margin"], kept["standard_error"]) == (0, 0.0, 0.0)
 
 
@@ -110,5 +127,5 @@ def test_an_array_may_be_a_field():
 
 
 def test_text():
-    assert str(Verdict(Status.PROVED, "c")) == "proved: c"
-    assert str(Verdict(Status.PROVED, "c", how="h")) == "proved: c [h]"
+    assert str(Verdict(Status.SUPPORTED, "c")) == "supported: c"
+    assert str(made(Status.PROVED, "c", how="h")) == "proved: c [h]"

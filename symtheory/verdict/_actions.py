@@ -1,0 +1,165 @@
+"""One-parameter groups in floats: theta -> exp(tA) theta (+ shift), by Taylor's series."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from symtheory.verdict._subject import Subject
+
+_TERMS = 22
+_REACH = 8.0
+"""Largest |t| times the size of A."""
+_LARGEST_MATRIX = 512
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Action:
+    """The vector field A theta + b on flattened parameters.
+
+    Attributes:
+        linear: v -> A v for rows v, (n, d) -> (n, d).
+        shift: b, (d,).
+        bound: About the size of A.
+    """
+
+    linear: Callable[[np.ndarray], np.ndarray]
+    shift: np.ndarray
+    bound: float
+
+    def tangent(self, points: np.ndarray) -> np.ndarray:
+        """Return A theta + b."""
+        return self.linear(points) + self.shift
+
+    def flow(self, points: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Return where the points (n, d) are after the times (n,)."""
+        steps = max(1, math.ceil(float(np.max(np.abs(times), initial=0.0)) * self.bound))
+        step = (times / steps)[:, None]
+        for _ in range(steps):
+            term = step * self.tangent(points)
+            points = points + term
+            for k in range(2, _TERMS) if self.bound else ():
+                term = step / k * self.linear(term)
+                points = points + term
+        return points
+
+    def times(self, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return times of many sizes; of translations, also such that an entry changes its sign."""
+        count = len(points)
+        if self.bound:
+            sizes = rng.choice([0.1, 1.0, 3.0, _REACH], count) / self.bound
+            return sizes * rng.choice([-1.0, 1.0], count)
+        size = float(np.max(np.abs(self.shift), initial=0.0)) or 1.0
+        times = rng.choice([-1.0, 1.0], count) * 10 ** rng.uniform(-2, 3, count) / size
+        moved = np.flatnonzero(self.shift)
+        if len(moved):
+            chosen = rng.choice(moved, count)
+            across = -points[np.arange(count), chosen] / self.shift[chosen]
+            times = np.where(rng.random(count) < 0.5, times, rng.uniform(1.5, 3, count) * across)
+        return times
+
+
+def sparse_action(
+    dimension: int, matrix: Mapping[tuple[int, int], Any], shift: Mapping[int, Any] | None = None
+) -> Action:
+    """Return the field with the given entries of A and b.
+
+    >>> turn = sparse_action(2, {(0, 1): -1, (1, 0): 1})
+    >>> turn.flow(np.array([[1.0, 0.0]]), np.array([np.pi / 2])).round(6).tolist()
+    [[0.0, 1.0]]
+    """
+    from scipy.sparse import csr_array
+
+    places = np.array(list(matrix), dtype=int).reshape(-1, 2)
+    values = np.array([float(x) for x in matrix.values()])
+    transposed = csr_array((values, (places[:, 1], places[:, 0])), shape=(dimension, dimension))
+    offset = np.zeros(dimension)
+    for place, value in (shift or {}).items():
+        offset[place] = float(value)
+    return Action(lambda v: np.asarray(v @ transposed), offset, _size(transposed))
+
+
+def _size(matrix: Any) -> float:
+    absolute = abs(matrix)
+    if not absolute.nnz:
+        return 0.0
+    return math.sqrt(float(np.max(absolute.sum(axis=0))) * float(np.max(absolute.sum(axis=1))))
+
+
+def traced_actions(
+    subject: Subject, tangent: Callable[[Any, Any], Any], members: Sequence[Any] = ((),)
+) -> list[Action]:
+    """Return the fields theta -> tangent(theta, member), as the user's own function gives them.
+
+    Args:
+        subject: The loss, for the shapes of its parameters.
+        tangent: A JAX function (params, member) -> pytree like the parameters, affine in params.
+        members: Pytrees of arrays, one for each field.
+    """
+
+    def field(flat: Any, member: Any) -> Any:
+        leaves = jax.tree.leaves(tangent(subject.pack(flat), member))
+        parts = [
+            jax.numpy.broadcast_to(leaf, shape).reshape(-1)
+            for leaf, shape in zip(leaves, subject.shapes, strict=True)
+        ]
+        return jax.numpy.concatenate(parts)
+
+    small = subject.dimension <= _LARGEST_MATRIX
+    lanes = subject.dimension + 1 if small else subject.lanes
+    function = jax.jit(jax.vmap(field, in_axes=(0, None)))
+
+    def apply(points: np.ndarray, member: Any) -> np.ndarray:
+        out = np.empty(points.shape)
+        with jax.enable_x64(True):
+            for start in range(0, len(points), lanes):
+                places = np.minimum(np.arange(start, start + lanes), len(points) - 1)
+                out[places] = np.asarray(function(points[places], member), dtype=float)
+        return out
+
+    return [_action(subject.dimension, lambda v, m=member: apply(v, m), small)
+            for member in members]  # fmt: skip
+
+
+def _action(dimension: int, apply: Callable[[np.ndarray], np.ndarray], small: bool) -> Action:
+    if small:
+        images = apply(np.concatenate([np.zeros((1, dimension)), np.eye(dimension)]))
+        shift, columns = images[0], images[1:] - images[0]
+        places = {(int(i), int(j)): columns[j, i] for j, i in np.argwhere(columns)}
+        return sparse_action(dimension, places, dict(enumerate(shift)))
+    shift = apply(np.zeros((1, dimension)))[0]
+    linear = lambda v: apply(v) - shift
+    return Action(linear, shift, _estimated_size(linear, dimension))
+
+
+def linear_action(
+    dimension: int, linear: Callable[[np.ndarray], np.ndarray], shift: np.ndarray | None = None
+) -> Action:
+    """Return the field with a linear part given as a function of rows (n, d)."""
+    offset = np.zeros(dimension) if shift is None else np.asarray(shift, dtype=float)
+    return Action(linear, offset, _estimated_size(linear, dimension))
+
+
+def _estimated_size(linear: Callable[[np.ndarray], np.ndarray], dimension: int) -> float:
+    """Return about the size of a linear map: the most it stretched something, and half more."""
+    vectors = np.random.default_rng(0).normal(size=(4, dimension))
+    most = 0.0
+    for _ in range(6):
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = linear(vectors / np.where(length > 0, length, 1.0))
+        most = max(most, float(np.max(np.linalg.norm(vectors, axis=1), initial=0.0)))
+    return 1.5 * most
+
+
+def mixture(actions: Sequence[Action], weights: np.ndarray) -> Action:
+    """Return a combination of fields."""
+    return Action(
+        lambda v: sum((w * a.linear(v) for w, a in zip(weights, actions, strict=True)), 0 * v),
+        sum((w * a.shift for w, a in zip(weights, actions, strict=True)), 0 * actions[0].shift),
+        float(sum(abs(w) * a.bound for w, a in zip(weights, actions, strict=True))),
+    )
