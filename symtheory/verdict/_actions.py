@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from symtheory.verdict._subject import Subject
+from symtheory.verdict._subject import QUICKLY, Subject
 
 _TERMS = 22
 _REACH = 8.0
@@ -112,7 +112,7 @@ def traced_actions(
 
     small = subject.dimension <= _LARGEST_MATRIX
     lanes = subject.dimension + 1 if small else subject.lanes
-    function = jax.jit(jax.vmap(field, in_axes=(0, None)))
+    function = jax.jit(jax.vmap(field, in_axes=(0, None)), compiler_options=QUICKLY)
 
     def apply(points: np.ndarray, member: Any) -> np.ndarray:
         out = np.empty(points.shape)

@@ -13,7 +13,7 @@ from symtheory.verdict._actions import Action, mixture
 from symtheory.verdict._recheck import Claim, Claims, Outcome, joined
 from symtheory.verdict._rounding import NEIGHBOURS, is_difference, left_by, tolerance
 from symtheory.verdict._sampling import nearby
-from symtheory.verdict._subject import Subject
+from symtheory.verdict._subject import QUICKLY, Subject
 
 _POINTS = 64
 _FLOWS = 2048
@@ -315,7 +315,7 @@ def traced_map(subject: Subject, function: Callable[[Any], Any]) -> Map:
         leaves = jax.tree.leaves(function(subject.pack(flat)))
         return jax.numpy.concatenate([jax.numpy.reshape(leaf, -1) for leaf in leaves])
 
-    compiled, lanes = jax.jit(jax.vmap(moved)), subject.lanes
+    compiled, lanes = jax.jit(jax.vmap(moved), compiler_options=QUICKLY), subject.lanes
 
     def apply(points: np.ndarray) -> np.ndarray:
         out = np.empty(points.shape)

@@ -21,6 +21,10 @@ from symtheory.verdict._sampling import parameter_points, rows_to_visit
 _LANES = 64
 _NUMBERS = 2**23
 """Numbers per call that parameters and gradients may take."""
+QUICKLY: dict[str, str | bool | int] = {"xla_backend_optimization_level": 0}
+"""Options of compilers: a small program is compiled for longer than it runs."""
+_SMALL = 10_000
+"""Parameters up to which compiling quickly matters more than running quickly."""
 _MOST_ROWS = 2048
 _LEAST_ROWS = 64
 
@@ -122,7 +126,7 @@ class Subject:
         by what goes in and out.
         """
         if self._largest is None:
-            self._largest = jax.jit(jax.vmap(self._largest_intermediate))
+            self._largest = self._compile(self._largest_intermediate)
         out = np.empty(len(points))
         with jax.enable_x64(True), np.errstate(all="ignore"):
             for places in _batches(len(points), self.lanes):
@@ -139,7 +143,9 @@ class Subject:
         largest = jax.numpy.zeros(())
         for equation in closed.jaxpr.eqns:
             given = [x.val if isinstance(x, Literal) else values[x] for x in equation.invars]
-            functions, fixed = equation.primitive.get_bind_params(equation.params)
+            fixed = equation.primitive.get_bind_params(equation.params)
+            # Older releases of JAX pass functions beside the parameters.
+            functions, fixed = fixed if isinstance(fixed, tuple) else ((), fixed)
             found = equation.primitive.bind(*functions, *given, **fixed)
             found = found if equation.primitive.multiple_results else [found]
             values |= dict(zip(equation.outvars, found, strict=True))
@@ -155,8 +161,12 @@ class Subject:
 
     def _function(self, double: bool) -> Any:
         if double not in self._compiled:
-            self._compiled[double] = jax.jit(jax.vmap(jax.value_and_grad(self._flat)))
+            self._compiled[double] = self._compile(jax.value_and_grad(self._flat))
         return self._compiled[double]
+
+    def _compile(self, function: Callable[..., Any]) -> Any:
+        quick = QUICKLY if self.dimension <= _SMALL else None
+        return jax.jit(jax.vmap(function), compiler_options=quick)
 
     def witness(self, point: np.ndarray, data: Any, place: int) -> dict[str, Any]:
         """Return one point and its data, as far as they are short enough to be read."""

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from symtheory.verdict._recheck import Claim, Outcome, compare
+from symtheory.verdict._subject import QUICKLY
 
 _SIGMAS = 6.0
 _LARGEST_SIZE = 5
@@ -102,7 +103,8 @@ class Equality(Claim):
         """Evaluate both functions at the same points."""
         arguments = self.draw(np.random.default_rng(self.seed), self.points)
         with jax.enable_x64(True):
-            both = jax.jit(jax.vmap(lambda *a: (_joined(self.left(*a)), _joined(self.right(*a)))))
+            sides = jax.vmap(lambda *a: (_joined(self.left(*a)), _joined(self.right(*a))))
+            both = jax.jit(sides, compiler_options=QUICKLY)
             left, right = map(_floats, both(*arguments))
         outcome = compare(left, right, what="the two functions")
         if outcome.agrees is False and outcome.witness is not None:
@@ -143,7 +145,10 @@ class SizedIdentity(Claim):
                 usable.append(k)
             if not usable:
                 return Outcome(None, "the residual can be evaluated at no sizes that were tried")
-            program = jax.jit(lambda many: [_joined(self.residual(case)) for case in many])
+            program = jax.jit(
+                lambda many: [_joined(self.residual(case)) for case in many],
+                compiler_options=QUICKLY,
+            )
             found = [_floats(x) for x in program([cases[k] for k in usable])]
         compared = 0
         for k, values in zip(usable, found, strict=True):
@@ -207,7 +212,8 @@ class Expectation(Claim):
         if not np.all(np.isfinite(value)):
             return Outcome(None, "the value is not finite")
         with jax.enable_x64(True):
-            function = jax.jit(jax.vmap(lambda z: _joined(self.function(z))))
+            each = jax.vmap(lambda z: _joined(self.function(z)))
+            function = jax.jit(each, compiler_options=QUICKLY)
             if self.rows is not None:
                 found = _floats(function(self.rows))
                 scale = np.mean(np.abs(found), axis=0)

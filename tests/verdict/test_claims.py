@@ -285,7 +285,7 @@ def test_expectations():
     refuted = prove("c", ARGUED, Expectation(square, 1.2, draw))
     assert refuted.status is Status.REFUTED and refuted.witness["value"] == 1.2
     for bad in (jnp.nan, jnp.inf):
-        assert Expectation(lambda z: bad * z["x"], 0.0, draw).test().agrees is None
+        assert Expectation(lambda z, x=bad: x * z["x"], 0.0, draw).test().agrees is None
         assert Expectation(square, bad, draw).test().agrees is None
     rows = {"x": np.array([1.0, 2.0, 4.0])}
     assert Expectation(square, 7.0, rows=rows).test().agrees is True

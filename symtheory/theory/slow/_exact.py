@@ -81,23 +81,35 @@ def _in_floats(model: Model, symmetry: Exponential) -> Claim:
     action = generator_actions(model, symmetry)[0]
     matrix = action.linear(np.eye(subject.dimension)).T
 
-    def forms(flat: Any, vector: Any, data: Any) -> tuple[Any, Any]:
+    known = {n: v for n, v in model.values.items() if n in model.constants}
+
+    def forms(flat: Any, vector: Any, data: Any) -> tuple[Any, Any, Any]:
         loss = lambda p: model.evaluate(subject.pack(p), data[0], {**known, **data[1]})
         curvature = lambda p: jax.jvp(lambda q: jax.grad(loss)(q) @ vector, (p,), (vector,))[1]
         third = jax.jvp(curvature, (flat,), (matrix @ flat,))[1]
-        second = jax.jvp(jax.grad(loss), (flat,), (vector,))[1]
-        return third, 2 * second @ (matrix @ vector)
-
-    known = {n: v for n, v in model.values.items() if n in model.constants}
+        hessian, image = jax.hessian(loss)(flat), matrix @ vector
+        # What cancels in either is of this size.
+        size = 1 + abs(vector) @ abs(hessian) @ (abs(image) + abs(vector))
+        return third, 2 * vector @ hessian @ image, size
 
     def draw(rng: np.random.Generator, count: int) -> tuple[Any, ...]:
         points = rng.normal(size=(2, count, subject.dimension))
-        return points[0], points[1], subject.data(rng, count)
+        # Of samples of all magnitudes those of about 1: third derivatives cancel.
+        data = subject.data(rng, 8 * count)
+        sizes = [np.abs(x).reshape(8 * count, -1).max(axis=1) for x in jax.tree.leaves(data)]
+        far = np.abs(np.log(np.maximum(np.max(sizes, axis=0), 1e-30))) if sizes else np.ones(count)
+        chosen = np.argsort(far)[:count]
+        return points[0], points[1], jax.tree.map(lambda x: np.asarray(x)[chosen], data)
 
-    # One of them is moved to the other side, and 1 + its size keeps what cancels in sight.
-    one = lambda p, v, z: 1 + abs(forms(p, v, z)[1]) + forms(p, v, z)[0]
-    two = lambda p, v, z: 1 + abs(forms(p, v, z)[1]) - forms(p, v, z)[1]
-    return Equality(one, two, draw)
+    def left(*at: Any) -> Any:
+        third, _, size = forms(*at)
+        return size + third
+
+    def right(*at: Any) -> Any:
+        _, second, size = forms(*at)
+        return size - second
+
+    return Equality(left, right, draw)
 
 
 @dataclasses.dataclass(frozen=True)
