@@ -20,6 +20,7 @@ def test_tanh_swaps_and_flips():
     assert found(net([2, 3, 2], jnp.tanh, bias=True)) == {
         ("swap", "W0", "W1", "b0"): (3, 5, "proved"),
         ("flip", "W0", "W1", "b0"): (3, 5, "proved"),
+        ("signed swap", "W0", "W1", "b0"): (3, 5, "proved"),
     }
 
 

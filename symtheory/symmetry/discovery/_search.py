@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from symtheory.errors import BudgetError
 from symtheory.linear_algebra._exact import Span
 from symtheory.model import Model
-from symtheory.readings import Deadline
-from symtheory.symmetry.discovery._axes import Rates, mixing_is_proved, units_are_proved
+from symtheory.program import Deadline
+from symtheory.symmetry._structural import structural
 from symtheory.symmetry.discovery._differentials import Differentials
 from symtheory.symmetry.discovery._measure import Measured, Meter, Place, parts_of, places_of
 from symtheory.symmetry.discovery._patterns import Gap, patterns, symmetric_count
@@ -31,6 +30,9 @@ _HOMOGENEOUS = "every intermediate value is homogeneous, the loss of degree 0"
 _CANCEL = (
     "the matrices cancel on their way through the loss (neighbouring units; brackets give the rest)"
 )
+
+Rates = Mapping[tuple[int, int], tuple[Fraction, Fraction]]
+"""By (leaf, axis): rates (r, t) of the action of r E_pq + t E_qp."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -138,9 +140,9 @@ class Search:
         if rates is None:
             return False
         self.report("prove rescalings of units", 0, 0)
-        return units_are_proved(
-            self.prover.loss, self.prover.structures, rates, found.size, found.units, self.deadline
-        )
+        one = np.zeros((found.size, found.size), dtype=object)
+        one[found.units[0], found.units[0]] = 1  # what is inferred of one unit is so of all
+        return structural(self.model).contains({place: rate * one for place, rate in rates.items()})
 
     def _whole_leaves(self, rates: dict[Place, Fraction]) -> dict[tuple[int, int], Fraction] | None:
         """Return rates by axes of leaves, if the slices of a leaf all act alike."""
@@ -342,12 +344,11 @@ class Search:
 
     def _passes(self, rates: Rates, size: int) -> bool:
         self.report("prove mixings of units", 0, 0)
-        try:
-            return mixing_is_proved(
-                self.prover.loss, self.prover.structures, rates, size, self.deadline
-            )
-        except BudgetError:
-            return False
+        parts = {}
+        for place, (r, t) in rates.items():
+            parts[place] = np.zeros((size, size), dtype=object)
+            parts[place][0, 1], parts[place][1, 0] = r, t
+        return structural(self.model).contains(parts)
 
     # --- shifts ---
 

@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from symtheory import shapes
-from symtheory.errors import BudgetError, InputError, UnreadableError
+from symtheory.errors import BudgetError, InputError
 from symtheory.model import Model
-from symtheory.readings import Deadline, read, trace
+from symtheory.program import Deadline, trace
 from symtheory.symmetry._evaluated import on_axes, reflection_claim
 from symtheory.symmetry._memory import intermediates, require
-from symtheory.symmetry.conservation import _actions
-from symtheory.symmetry.mirrors import _turns
+from symtheory.symmetry._structural import structural
 from symtheory.symmetry.mirrors._reflection import Reflection, verify_reflection
 from symtheory.symmetry.mirrors._reflections_found import (
     FoundReflections,
@@ -97,9 +96,12 @@ class _Search:
         self.found: list[FoundReflections] = []
 
     def run(self) -> None:
-        for group in unit_axes(self.probe):
+        groups = [*structural(self.model).unit_groups(), *map(sorted, unit_axes(self.probe))]
+        for group in dict.fromkeys(map(tuple, groups)):
             self.deadline.check()
-            self._units(group)
+            self._units(list(group))
+        for leaves in structural(self.model).whole_flips():
+            self._whole_flip(leaves)
         self._exchanges()
 
     # --- units ---
@@ -120,15 +122,25 @@ class _Search:
                 self._add(
                     f"swap of two units of {where}", "swap", rank, count, group, swap, verdict
                 )
-            elif size <= _SINGLE:
-                self._one_by_one(group, size, rank, where)
-        if swaps or size == 1:
+        alone = not swaps and structural(self.model).moves(group, np.arange(size), -np.ones(size))
+        if size > 1 and not swaps and not alone and size <= _SINGLE:
+            self._one_by_one(group, size, rank, where)
+        if swaps or alone or size == 1:
             verdict = self._judge(group, [flip])
             if verdict is not None:
                 text = f"sign flip of one unit of {where}"
                 self._add(text, "flip", rank, size, group, flip, verdict)
-                if swaps:
-                    self._rotation(group, size, rank, where, verdict)
+                if swaps and not self._rotation(group, size, rank, where, verdict):
+                    self._signed_swap(group, size, rank, where)
+
+    def _signed_swap(self, group: list[Axis], size: int, rank: int, where: str) -> None:
+        """Add the exchange of two units with both signs changed: a swap between two flips."""
+        matrix = np.eye(size)
+        matrix[:2, :2] = [[0, -1], [-1, 0]]
+        verdict = self._judge(group, [matrix])
+        if verdict is not None:
+            text, count = f"signed swap of two units of {where}", size * (size - 1) // 2
+            self._add(text, "signed swap", rank, count, group, matrix, verdict)
 
     def _one_by_one(self, group: list[Axis], size: int, rank: int, where: str) -> None:
         """Where not all units are alike, try every unit and every pair."""
@@ -149,14 +161,15 @@ class _Search:
 
     def _rotation(
         self, group: list[Axis], size: int, rank: int, where: str, flips: Verdict
-    ) -> None:
+    ) -> bool:
+        """Add the reflections along every direction of the units; tell whether they are there."""
         mirror = np.eye(size)
         mirror[:2, :2] = [[0.28, -0.96], [-0.96, -0.28]]  # along (3, 4)/5
-        if self._change(group, mirror) > _SAME:
-            return
+        if not self._change(group, mirror) <= _SAME:
+            return False
         name = f"reflection along any direction of the units of {where}"
         verdict = self._supported(name)
-        if flips.status is Status.PROVED and self._rotates(group, size):
+        if flips.status is Status.PROVED and structural(self.model).rotates(group):
             how = "conjugates of a flip by rotations, which pass through"
             recheck = self._claim(group, [mirror, *_mirrors(size)])
             verdict = self._proved(name, Derivation(how), recheck)
@@ -166,10 +179,40 @@ class _Search:
             if checked.certificate is not None:
                 recheck = self._claim(group, [mirror, *_mirrors(size)])
                 verdict = self._proved(name, checked.certificate, recheck)
-        if verdict.status is not Status.REFUTED:
-            self._add(name, "rotation", rank, size, group, mirror, verdict)
+        if verdict.status is Status.REFUTED:
+            return False
+        self._add(name, "rotation", rank, size, group, mirror, verdict)
+        return True
 
     # --- whole leaves ---
+
+    def _whole_flip(self, chosen: list[int]) -> None:
+        """Add the sign flip of some leaves as a whole."""
+        leaves = list(self.probe.theta)
+        for leaf in chosen:
+            leaves[leaf] = -leaves[leaf]
+        if not self.probe.changes(leaves) <= _SAME:
+            return
+
+        def project(params: Any) -> Any:
+            flat, tree = jax.tree.flatten(params)
+            out = [x if k in chosen else 0 * x for k, x in enumerate(flat)]
+            return jax.tree.unflatten(tree, out)
+
+        names = tuple(self.names[leaf] for leaf in chosen)
+        name = f"sign flip of {', '.join(name or 'theta' for name in names)}"
+
+        def flipped(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {n: -x if n in names else x for n, x in leaves.items()}
+
+        claim = Maps(Subject.of(self.model), [on_axes(self.model, flipped)], self.seed)
+        certificate = Derivation("inferred from the parities of all operations")
+        verdict = self._proved(name, certificate, claim)
+        if verdict.status is Status.REFUTED:
+            return
+        rank = sum(math.prod(self.probe.shapes[leaf]) for leaf in chosen)
+        found = Reflection(project, name=name)
+        self.found.append(FoundReflections(name, "flip", rank, 1, names, found, verdict))
 
     def _exchanges(self) -> None:
         """Try to exchange two leaves of the same shape, or of transposed shapes."""
@@ -188,7 +231,7 @@ class _Search:
         leaves = list(self.probe.theta)
         flip = (lambda x: np.swapaxes(x, -1, -2)) if turn else (lambda x: x)
         leaves[a], leaves[b] = flip(leaves[b]), flip(leaves[a])
-        if self.probe.changes(leaves) > _SAME:
+        if not self.probe.changes(leaves) <= _SAME:
             return
 
         def project(params: Any) -> Any:
@@ -215,10 +258,10 @@ class _Search:
 
     def _judge(self, group: list[Axis], maps: list[np.ndarray]) -> Verdict | None:
         """Return a verdict on maps of the units (the first is the claim), None if one fails."""
-        if any(self._change(group, matrix) > _SAME for matrix in maps):
+        if not all(self._change(group, matrix) <= _SAME for matrix in maps):
             return None
         if all(self._passes(group, matrix) for matrix in maps):
-            how = "the signed permutation of units passes through the loss, operation by operation"
+            how = "the signed permutation of units is inferred, operation by operation"
             verdict = self._proved("units", Derivation(how), self._claim(group, maps))
             return None if verdict.status is Status.REFUTED else verdict
         if self.model.dimension <= _SMALL:
@@ -243,40 +286,8 @@ class _Search:
 
     def _passes(self, group: list[Axis], matrix: np.ndarray) -> bool:
         order = np.argmax(np.abs(matrix), axis=1)
-        signs = matrix[np.arange(len(matrix)), order].astype(np.int64)
-        turns = []
-        for leaf, shape in enumerate(self.probe.shapes):
-            axes = {axis: (order, signs) for owner, axis in group if owner == leaf and shape}
-            sign = -1 if not shape and (leaf, 0) in group and signs[0] < 0 else 1
-            turns.append(_turns.turned(shape, axes, sign))
-        rest = jax.tree.leaves(self.structure[1:])
-        turns += [_turns.Turned(struct.shape) for struct in rest]
-        return self._reads(_turns.Turns(), turns)
-
-    def _rotates(self, group: list[Axis], size: int) -> bool:
-        """Tell whether the rotation of the first two units is proved to pass through."""
-        plane = np.zeros((1, size, size), dtype=np.int64)
-        plane[0, 0, 1], plane[0, 1, 0] = _actions.UNIT, -_actions.UNIT
-        domain = _actions.Actions(1)
-        acted = []
-        for leaf, shape in enumerate(self.probe.shapes):
-            axes = {axis: plane for owner, axis in group if owner == leaf and shape}
-            acted.append(_actions.acted(shape, np.zeros(1), axes))
-        acted += [domain.invariant(s.shape) for s in jax.tree.leaves(self.structure[1:])]
-        return self._reads(domain, acted)
-
-    def _reads(self, domain: Any, arguments: list[Any]) -> bool:
-        try:
-            [out] = read(self.loss, domain, arguments, self.deadline)
-            return bool(domain.lift(out).is_invariant)
-        except (
-            _turns.NotEquivariantError,
-            _actions.NotEquivariantError,
-            UnreadableError,
-            IndexError,
-            ValueError,
-        ):
-            return False
+        signs = matrix[np.arange(len(matrix)), order]
+        return structural(self.model).moves(group, order, signs)
 
     # --- results ---
 

@@ -9,9 +9,11 @@ import jax
 import numpy as np
 
 from symtheory import shapes
+from symtheory.errors import InputError
 from symtheory.model import Model
 
 POINTS = 6
+_TRIED = 4 * POINTS
 _MOST = 200
 
 Axis = tuple[int, int]
@@ -32,7 +34,6 @@ class Probe:
         rng = np.random.default_rng(seed)
         params, sample, constants = model.structure(np.float64)
         self.tree = jax.tree.structure(params)
-        self.theta = [rng.normal(size=(POINTS, *shape)) for shape in self.shapes]
         with jax.enable_x64(True):
             values = {
                 name: np.asarray(model.values[name], dtype=float)
@@ -40,16 +41,29 @@ class Probe:
                 else rng.normal(size=struct.shape)
                 for name, struct in constants.items()
             }
-            if any(law.arrays for law in model.laws.values()):
-                self.sample = jax.tree.map(lambda s: rng.normal(size=(POINTS, *s.shape)), sample)
-            else:
-                self.sample = model.sample(jax.random.key(seed), (POINTS,), np.float64)
 
             def loss(leaves: Any, z: Any) -> Any:
                 return model.evaluate(jax.tree.unflatten(self.tree, leaves), z, values)
 
             self._loss = jax.jit(jax.vmap(loss))
             self._slope = jax.jit(jax.vmap(jax.grad(loss)))
+            # Half of the points are positive: scales, variances and the like may have to be.
+            drawn = [rng.normal(size=(_TRIED, *shape)) for shape in self.shapes]
+            theta = [np.concatenate([x[: _TRIED // 2], np.abs(x[_TRIED // 2 :])]) for x in drawn]
+            if any(law.arrays for law in model.laws.values()):
+                z = jax.tree.map(lambda s: rng.normal(size=(_TRIED, *s.shape)), sample)
+            else:
+                z = model.sample(jax.random.key(seed), (_TRIED,), np.float64)
+            finite = np.flatnonzero(np.isfinite(np.asarray(self._loss(theta, z))))[:POINTS]
+            if not len(finite):
+                raise InputError(
+                    f"the loss of {model.name} is NaN or infinite at all of {_TRIED} random "
+                    "points; check its domain (logarithms, roots, quotients), or write its parameters so "
+                    "that any value is allowed, as in jnp.exp(p) for a scale"
+                )
+            chosen = np.resize(finite, POINTS)
+            self.theta = [x[chosen] for x in theta]
+            self.sample = jax.tree.map(lambda x: np.asarray(x)[chosen], z)
             self._value = np.asarray(self._loss(self.theta, self.sample))
 
     def changes(self, leaves: list[np.ndarray]) -> float:
@@ -57,7 +71,8 @@ class Probe:
         with jax.enable_x64(True):
             after = np.asarray(self._loss(leaves, self.sample))
         scale = np.maximum(np.abs(self._value), np.max(np.abs(self._value)) * 1e-3 + 1e-300)
-        return float(np.max(np.abs(after - self._value) / scale))
+        change = np.max(np.abs(after - self._value) / scale)
+        return float(change) if np.isfinite(change) else math.inf
 
     def slopes(self, leaves: list[np.ndarray]) -> list[np.ndarray]:
         """Return the absolute gradient, summed over the points, leaf by leaf."""
