@@ -13,9 +13,8 @@ import numpy as np
 from symtheory.errors import SymtheoryError
 from symtheory.linear_algebra._exact import Span
 from symtheory.model import Model
-from symtheory.symmetry._arguments import data_columns
 from symtheory.symmetry._loss import loss_of
-from symtheory.symmetry.inference import AxisClass, Family, Inferred, Target, infer_traced
+from symtheory.symmetry.inference import AxisClass, Inferred, infer_traced
 
 Place = tuple[int, int]
 """Number of a leaf, and one of its axes."""
@@ -34,16 +33,13 @@ class Structural:
         inferred: What was inferred; None where the loss cannot be read or redefines derivatives.
     """
 
-    def __init__(self, model: Model, exponentials: bool = True) -> None:
+    def __init__(self, model: Model) -> None:
         self.inferred: Inferred | None = None
-        self._model = weakref.ref(model)
         loss = loss_of(model)
         if loss.redefines_derivatives:
             return
         try:
-            self.inferred = infer_traced(
-                loss.closed, loss.inputs[0], sums=_sums(model), exponentials=exponentials
-            )
+            self.inferred = infer_traced(loss.closed, loss.inputs[0])
         except SymtheoryError:
             return
 
@@ -140,7 +136,8 @@ class Structural:
         span = Span()
         for row in self._rows_along(k):
             span.add(row)
-        units = {tuple(vector[i] for vector in found.values()) for i in range(len(next(iter(found.values()))))}
+        count = len(next(iter(found.values())))
+        units = {tuple(vector[i] for vector in found.values()) for i in range(count)}
         for values in units:
             row = {p: v for p, v in zip(found, values, strict=True) if v}
             if row and span.reduce(row)[0]:
@@ -172,44 +169,6 @@ class Structural:
                 row[key] = row.get(key, Fraction(0)) + rate
             span.add({key: rate for key, rate in row.items() if rate})
         return span
-
-    # --- shifts ---
-
-    def shifts(self, leaf: int, axis: int) -> bool:
-        """Tell whether adding any term that is constant along an axis of a leaf is inferred.
-
-        Args:
-            leaf: Number of the leaf.
-            axis: The axis; -1 for any term at all.
-        """
-        if self.inferred is None:
-            return False
-        found = self.inferred.leaves[leaf]
-        for block in found.blocks():
-            if axis >= 0 and len(block.lines[axis]) != found.shape[axis]:
-                return False  # cut along the axis itself: the parts would shift together
-            want = {(a, f) for a, f in block.factors if a != axis}
-            span = Span()
-            for family in self.inferred.shifts:
-                span.add(_row(family))
-            target = self._target(leaf, block.number, want)
-            if target is None or span.reduce({("shift", target): Fraction(1)})[0]:
-                return False
-        return True
-
-    def cancels_in_softmax(self, leaf: int, axis: int) -> bool:
-        """Tell whether a shift that is inferred needs an exp to cancel, as in a softmax."""
-        model = self._model()
-        return model is not None and not _without_exponentials(model).shifts(leaf, axis)
-
-    def _target(self, leaf: int, block: tuple[int, ...], want: set[tuple[int, int]]) -> Any:
-        assert self.inferred is not None
-        for family in self.inferred.shifts:
-            for target, _ in family.shifts:
-                if self._numbers[target.leaf] == leaf and target.block == block:
-                    if set(target.axes) == want:
-                        return _key(target)
-        return None
 
     # --- permutations and signs ---
 
@@ -289,7 +248,7 @@ class Structural:
         return [list(group) for group in dict.fromkeys(map(tuple, out))]
 
     def whole_flips(self) -> list[list[int]]:
-        """Return sets of leaves that may change their sign together, beside all units of a class."""
+        """Return sets of leaves that may change sign together, beside all units of a class."""
         if self.inferred is None:
             return []
         whole, units = [], []
@@ -303,46 +262,8 @@ class Structural:
             if item.group in ("GL", "O"):
                 units.append({(self._numbers[axis.leaf], 0) for axis in item.axes})
         return [
-            sorted(leaf for leaf, _ in found)
-            for found in whole
-            if not _in_span_mod_2(units, found)
+            sorted(leaf for leaf, _ in found) for found in whole if not _in_span_mod_2(units, found)
         ]
-
-
-def _sums(model: Model) -> dict[int, Fraction]:
-    """Return what the entries of vectors of data sum to, where that is the same in all rows.
-
-    One-hot labels are the example.
-    """
-    out = {}
-    for k, column in enumerate(data_columns(model)):
-        if column is None or column.ndim != 2:
-            continue
-        values = np.asarray(column, dtype=float)
-        if np.any(values != np.rint(values)) or np.any(np.abs(values) >= 2**40):
-            continue
-        sums = np.unique(np.sum(values, 1))
-        if len(sums) == 1:
-            out[k] = Fraction(int(sums[0]))
-    return out
-
-
-@functools.lru_cache(maxsize=8)
-def _without_exponentials(model: Model) -> Structural:
-    return Structural(model, exponentials=False)
-
-
-def _key(target: Target) -> Any:
-    return (target.leaf, target.block, tuple(sorted(target.axes)))
-
-
-def _row(family: Family) -> dict[Hashable, Fraction]:
-    row: dict[Hashable, Fraction] = {}
-    for target, rate in family.rates:
-        row["rate", _key(target)] = rate
-    for target, coefficient in family.shifts:
-        row["shift", _key(target)] = coefficient
-    return row
 
 
 def _in_span_mod_2(rows: Sequence[set[Place]], wanted: set[Place]) -> bool:

@@ -33,7 +33,7 @@ from symtheory.symmetry._arguments import data_columns, exact_arguments
 from symtheory.symmetry._evaluated import fields_claim
 from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry._proof import degree_of, ring_text
-from symtheory.symmetry._structural import structural
+from symtheory.symmetry.discovery._shifts import Cancelled, cancelled
 from symtheory.verdict import Derivation, Status, Verdict, prove_each
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
@@ -65,27 +65,6 @@ class Field:
     def rows(self) -> set[int]:
         """Parameters that move."""
         return {i for i, _ in self.matrix} | set(self.shift)
-
-
-@dataclasses.dataclass(frozen=True)
-class Cancelled:
-    """How a shift drops out of a loss.
-
-    Attributes:
-        logit: Whether it does so in a softmax or log-sum-exp, and there only.
-        met: Whether it is a term along an axis, and not any change at all.
-    """
-
-    logit: bool
-    met: bool = True
-
-    @property
-    def how(self) -> str:
-        """The proof in words."""
-        where = "in a softmax or log-sum-exp" if self.logit else "on its way through the loss"
-        if self.met:
-            return f"a term common to all entries of the axis cancels {where}"
-        return "it does not change the loss, whatever it is"
 
 
 class Prover:
@@ -162,13 +141,29 @@ class Prover:
         """Prove that terms constant along axes of leaves, any such terms, cancel in the loss.
 
         Args:
-            places: (leaf, axis); every leaf is shifted by a term of its own; axis -1 for any change.
+            places: (leaf, axis); every leaf is shifted by a term of its own.
         """
-        known = structural(self._model)
-        if not all(known.shifts(leaf, axis) for leaf, axis in places):
+        if self._loss.redefines_derivatives:
             return None
-        logit = [axis >= 0 and known.cancels_in_softmax(leaf, axis) for leaf, axis in places]
-        return Cancelled(all(logit), all(axis >= 0 for _, axis in places))
+        return cancelled(self.loss, len(self._shapes), places, self._sums)
+
+    @functools.cached_property
+    def _sums(self) -> dict[int, dict[int, Fraction]]:
+        """What the entries of an argument sum to along an axis, where it is the same in all data.
+
+        One-hot labels are the example.
+        """
+        first = len(self._shapes)
+        out: dict[int, dict[int, Fraction]] = {}
+        for k, column in enumerate(data_columns(self._model), first):
+            values = np.zeros(0) if column is None else np.asarray(column, dtype=float)
+            if np.any(values != np.rint(values)) or np.any(np.abs(values) >= 2**40):
+                continue
+            for axis in range(1, values.ndim):
+                sums = np.unique(np.sum(values, axis))
+                if len(sums) == 1:
+                    out.setdefault(k, {})[axis - 1] = Fraction(int(sums[0]))
+        return out
 
     # --- normal form ---
 

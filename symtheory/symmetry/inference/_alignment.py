@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from symtheory.symmetry.inference._values import (
     Terms,
     Value,
     constant_along,
-    facts_of,
+    freedom,
     parity_plus,
     pieces,
     plus,
@@ -45,8 +44,6 @@ class Alignment(Domain):
         log: What was demanded so far.
         atoms: How many atoms there are.
         blocked: Whether a product forbade a shift that another choice of `moving` may allow.
-        sums: What the entries of vectors of data sum to, by the identity of the value.
-        exponentials: Whether a shift may become a factor in exp.
     """
 
     name = "symmetry inference"
@@ -60,8 +57,6 @@ class Alignment(Domain):
         """
         self.moving = moving
         self.blocked = False
-        self.sums: dict[int, tuple[Value, Fraction]] = {}
-        self.exponentials = True
         self.log = Constraints()
         self.atoms = 0
         self._numbers = itertools.count(1)
@@ -107,7 +102,7 @@ class Alignment(Domain):
             self.axis(n, CONSTANT if constant_along(value, k) else FIXED)
             for k, n in enumerate(value.shape)
         ]
-        return Plain(tuple(axes), Terms(facts=facts_of(thin(value))), (), True)
+        return Plain(tuple(axes), Terms(free=freedom(thin(value))), (), True)
 
     def filled(self, shape: Sequence[int], terms: Terms) -> Plain:
         """Return a value that is the same along all its axes."""
@@ -148,7 +143,7 @@ class Alignment(Domain):
         """Demand that terms are equal, up to what constants leave free; return them."""
         out: dict[str, Linear] = {}
         for name in ("scale", "sign", "shift"):
-            given = [getattr(x, name) for x in xs if name not in x.facts]
+            given = [getattr(x, name) for x in xs if name not in x.free]
             if name == "shift" and not shift:
                 given = []
             for other in given[1:]:
@@ -157,7 +152,7 @@ class Alignment(Domain):
                 else:
                     self.vanish(plus(given[0], other, -1))
             out[name] = given[0] if given else NOTHING
-        return Terms(**out, facts=frozenset.intersection(*(x.facts for x in xs)))
+        return Terms(**out, free=frozenset.intersection(*(x.free for x in xs)))
 
     # --- images under linear maps that have no name ---
 
@@ -203,7 +198,7 @@ class Alignment(Domain):
         scale, sign, shift = (
             self.image(part, removed, added, tag) for part in (x.scale, x.sign, x.shift)
         )
-        return Terms(scale, sign, shift, x.facts)
+        return Terms(scale, sign, shift, x.free)
 
     # --- splitting ---
 
@@ -490,7 +485,7 @@ class Alignment(Domain):
                 if other.kind == FIXED:
                     self.restrict((one,), PERMUTATION)
                 elif other.kind == CONSTANT and mode != PRODUCT:
-                    harmless = mode == LINEAR and "mixing" in value.terms.facts
+                    harmless = mode == LINEAR and "mixing" in value.terms.free
                     if not harmless:
                         self.restrict((one,), MIXING)
         shared = {s.number for s in x.hidden} & {s.number for s in y.hidden}

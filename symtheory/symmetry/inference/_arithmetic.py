@@ -21,7 +21,6 @@ from symtheory.symmetry.inference._movement import Movement
 from symtheory.symmetry.inference._values import (
     ATOM,
     CONSTANT,
-    FINITE,
     FIXED,
     INVARIANT,
     NOTHING,
@@ -53,7 +52,7 @@ class Arithmetic(Movement):
         x, y = self.aligned([x, y], LINEAR)
         same = self.equal([x.terms, y.terms], shift=False)
         shift = plus(x.terms.shift, y.terms.shift)
-        terms = Terms(same.scale, same.sign, shift, same.facts)
+        terms = Terms(same.scale, same.sign, shift, same.free)
         return self.plain(x.axes, terms, self.hidden(x, y), x.data and y.data)
 
     def scale(self, x: Value, factor: Fraction) -> Value:
@@ -61,8 +60,7 @@ class Arithmetic(Movement):
         if isinstance(x, Blocks):
             return Blocks(x.axis, x.outer, tuple(self.scale(part, factor) for part in x.parts))
         old = x.terms
-        facts = old.facts - ({"true"} if factor > 0 else {"lowest", "highest", "true"})
-        terms = Terms(old.scale, old.sign, times(old.shift, factor), facts)
+        terms = Terms(old.scale, old.sign, times(old.shift, factor), old.free)
         return self.plain(x.axes, terms, x.hidden, x.data)
 
     def sum(self, x: Value, axes: tuple[int, ...]) -> Value:
@@ -74,7 +72,7 @@ class Arithmetic(Movement):
             return self.filled([n for k, n in enumerate(x.shape) if k not in axes], ZERO)
         shift = self.summed(x, axes).shift
         x = self._along(x, axes)
-        terms = Terms(x.terms.scale, x.terms.sign, shift, x.terms.facts & FINITE)
+        terms = Terms(x.terms.scale, x.terms.sign, shift)
         return self.plain(x.axes, terms, x.hidden, x.data)
 
     def _along(self, x: Plain, axes: Sequence[int]) -> Plain:
@@ -87,9 +85,7 @@ class Arithmetic(Movement):
             self.vanish({k: row for k, row in terms.items() if removed.intersection(k[0])}, sign)
             parts.append({k: row for k, row in terms.items() if not removed.intersection(k[0])})
         left = tuple(axis for k, axis in enumerate(x.axes) if k not in axes)
-        return Plain(
-            left, Terms(parts[0], parts[1], x.terms.shift, x.terms.facts), x.hidden, x.data
-        )
+        return Plain(left, Terms(parts[0], parts[1], x.terms.shift, x.terms.free), x.hidden, x.data)
 
     def _reduced(self, x: Value, axes: tuple[int, ...], rule: Any, join: Any) -> Value:
         if isinstance(x, Plain):
@@ -115,8 +111,7 @@ class Arithmetic(Movement):
             return ZERO
         scale = plus(x.terms.scale, y.terms.scale)
         sign = parity_plus(x.terms.sign, y.terms.sign)
-        facts = x.terms.facts & y.terms.facts & FINITE
-        return Terms(scale, sign, self._shifted(x, y), facts)
+        return Terms(scale, sign, self._shifted(x, y))
 
     def _shifted(self, x: Plain, y: Plain) -> Linear:
         """Return the shift of a product: that of one factor, times the other.
@@ -175,26 +170,10 @@ class Arithmetic(Movement):
         assert isinstance(x, Plain) and isinstance(y, Plain)
         return self._dot(x, y, batch, inner)
 
-    def _weighed(self, x: Plain, y: Plain, batch: int, inner: int) -> Linear | None:
-        """Return the shift of a product with data that is known to sum to a number.
-
-        A shift that is the same for all that is summed is multiplied by that number.
-        """
-        for value, data in ((x, y), (y, x)):
-            known = self.sums.get(id(data))
-            if known is None or batch or inner != 1 or len(data.axes) != 1:
-                continue
-            summed = {s.number for s in value.axes[-1]}
-            shift = value.terms.shift
-            if not any(summed.intersection(key[0]) for key in shift):
-                return times(shift, known[1])
-        return None
-
     def _dot(self, x: Plain, y: Plain, batch: int, inner: int) -> Plain:
         n, m = len(x.axes), len(y.axes)
         if x.is_zero or y.is_zero:
             return self.filled((*x.shape[: n - inner], *y.shape[batch : m - inner]), ZERO)
-        weighed = self._weighed(x, y, batch, inner)
         pairs = [(k, k, PRODUCT) for k in range(batch)]
         pairs += [(n - inner + k, m - inner + k, CONTRACTED) for k in range(inner)]
         x, y = self.align(x, y, pairs)
@@ -209,12 +188,9 @@ class Arithmetic(Movement):
         size = math.prod(s.size for axis in x.axes[n - inner :] for s in axis)
         still = {k: r for k, r in terms.shift.items() if not removed.intersection(k[0])}
         shift = {**shift, **times(still, size)}
-        if weighed is not None:
-            shift = weighed
         axes = (*x.axes[: n - inner], *y.axes[batch : m - inner])
         hidden = self.hidden(x, y)
-        out = Terms(parts[0], parts[1], shift, terms.facts)
-        return self.plain(axes, out, hidden, x.data and y.data)
+        return self.plain(axes, Terms(parts[0], parts[1], shift), hidden, x.data and y.data)
 
     # --- functions ---
 
@@ -230,8 +206,7 @@ class Arithmetic(Movement):
             sign = x.terms.sign if exponent.numerator % 2 else NOTHING
         else:
             self.vanish(x.terms.sign, True)
-        facts = x.terms.facts & FINITE if exponent > 0 else frozenset()
-        terms = ZERO if x.is_zero and exponent > 0 else Terms(scale, sign, facts=facts)
+        terms = ZERO if x.is_zero and exponent > 0 else Terms(scale, sign)
         return self.plain(x.axes, terms, x.hidden, x.data)
 
     def apply(self, function: str, *xs: Value) -> Value:
@@ -246,22 +221,18 @@ class Arithmetic(Movement):
             for x in aligned:
                 self.invariant(x)
             data = all(x.data for x in aligned)
-            facts = FINITE if FUNCTIONS[function].kind == "truth" else frozenset()
-            return self.plain(aligned[0].axes, Terms(facts=facts), self.hidden(*aligned), data)
+            return self.plain(aligned[0].axes, INVARIANT, self.hidden(*aligned), data)
         [x] = aligned
         return self.plain(x.axes, self._function(function, x.terms), x.hidden, x.data)
 
     def _function(self, function: str, old: Terms) -> Terms:
         row = FUNCTIONS[function]
-        facts = old.facts & FINITE if row.total else frozenset()
         if function == "is_finite":
-            return Terms(facts=old.facts & FINITE | {"true"} if facts else FINITE)
-        if function == "exp" and not self.exponentials:
-            self.vanish(old.shift)
+            return INVARIANT
         if function == "exp":
             self.vanish(old.scale)
             self.vanish(old.sign, True)
-            return Terms(scale=old.shift if self.exponentials else NOTHING, facts=facts)
+            return Terms(scale=old.shift)
         self.vanish(old.shift)
         if function == "log":
             self.vanish(old.sign, True)
@@ -271,19 +242,15 @@ class Arithmetic(Movement):
         sign: Linear = old.sign if row.parity == "odd" else NOTHING
         if not row.parity:
             self.vanish(old.sign, True)
-        return Terms(times(old.scale, row.degree or 0), sign, facts=facts)
+        return Terms(times(old.scale, row.degree or 0), sign)
 
     # --- order ---
 
     def extremum(self, x: Value, y: Value, largest: bool) -> Value:
         """See `Domain.extremum`: both transform alike, by positive factors."""
-        return self.spread(functools.partial(self._extremum, largest), x, y)
+        return self.spread(self._extremum, x, y)
 
-    def _extremum(self, largest: bool, x: Plain, y: Plain) -> Plain:
-        never = "lowest" if largest else "highest"
-        for one, other in ((x, y), (y, x)):
-            if never in one.terms.facts:
-                return other
+    def _extremum(self, x: Plain, y: Plain) -> Plain:
         x, y = self.aligned([x, y], LINEAR)
         for part in (x, y):
             self.no_mixing(part)
@@ -315,11 +282,10 @@ class Arithmetic(Movement):
         x = self._along(x, axes)
         scale, sign, shift = x.terms.scale, x.terms.sign, x.terms.shift
         if kind == "product":
-            facts = x.terms.facts & FINITE
-            terms = Terms(times(scale, size), sign if size % 2 else NOTHING, facts=facts)
+            terms = Terms(times(scale, size), sign if size % 2 else NOTHING)
         else:
             kept = {k: row for k, row in shift.items() if not removed.intersection(k[0])}
-            terms = Terms(scale, NOTHING, kept, x.terms.facts - {"mixing"})
+            terms = Terms(scale, NOTHING, kept, x.terms.free - {"mixing"})
         return self.plain(x.axes, terms, x.hidden, x.data)
 
     def compare(self, kind: str, x: Value, y: Value) -> Value:
@@ -340,9 +306,6 @@ class Arithmetic(Movement):
         return self.spread(self._select, self.lift(which), *cases)
 
     def _select(self, which: Plain, *cases: Plain) -> Plain:
-        for taken, known in ((1, "true" in which.terms.facts), (0, which.is_zero)):
-            if known:
-                return cases[taken]
         self.invariant(which)
         self.no_mixing(which)
         shown = [x for x in cases if not x.is_zero] or [cases[0]]
@@ -371,7 +334,7 @@ class Arithmetic(Movement):
                 {k: row for k, row in part.items() if not removed.intersection(k[0])}
                 for part in (x.terms.scale, x.terms.shift)
             ]
-            terms = Terms(kept[0], NOTHING, kept[1], x.terms.facts & FINITE)
+            terms = Terms(kept[0], NOTHING, kept[1])
             axes = [*x.axes]
             axes[axis] = self.axis(x.shape[axis], FIXED)
             hidden = self.hidden(*aligned)
@@ -387,8 +350,7 @@ class Arithmetic(Movement):
         if kind != "real":
             self.invariant(x)
             return self.plain(x.axes, INVARIANT, x.hidden, x.data)
-        terms = Terms(x.terms.scale, x.terms.sign, x.terms.shift, x.terms.facts - {"true"})
-        return self.plain(x.axes, terms, x.hidden, x.data)
+        return x
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:

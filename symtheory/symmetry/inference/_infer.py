@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from fractions import Fraction
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -34,9 +33,8 @@ _MOST_PASSES = 200
 
 
 def analyse(
-    program: Program, leaves: list[Any], others: list[Any], deadline: Deadline = NO_DEADLINE,
-    **options: Any,
-) -> tuple[Transformations, Inputs, list[Layout], Solution]:  # fmt: skip
+    program: Program, leaves: list[Any], others: list[Any], deadline: Deadline = NO_DEADLINE
+) -> tuple[Transformations, Inputs, list[Layout], Solution]:
     """Read a program until no atom needs to be split any more, and solve what it demands.
 
     Args:
@@ -44,11 +42,10 @@ def analyse(
         leaves: Shapes of the parameters.
         others: Shapes of samples and constants.
         deadline: A time limit.
-        options: What else is known, see `infer_traced`.
     """
     layouts: list[Layout] = [whole(shape) for shape in leaves]
     for _ in range(_MOST_PASSES):
-        domain, given = _read(program, layouts, others, None, deadline, **options)
+        domain, given = _read(program, layouts, others, None, deadline)
         requests = {a: r for a, r in domain.log.requests.items() if a in given.places}
         if not requests:
             break
@@ -65,24 +62,20 @@ def analyse(
         )
     solution = solve(domain.log, given, domain.atoms)
     if domain.blocked:
-        more = [
-            _read(program, layouts, others, moving, deadline, **options) for moving in (0, 1)
-        ]
+        more = [_read(program, layouts, others, moving, deadline) for moving in (0, 1)]
         solution = joined([solution, *(solve(d.log, g, d.atoms) for d, g in more)])
     return domain, given, layouts, solution
 
 
 def _read(
     program: Program, layouts: list[Layout], others: list[Any], moving: int | None,
-    deadline: Deadline, sums: Mapping[int, Fraction] | None = None, exponentials: bool = True,
+    deadline: Deadline,
 ) -> tuple[Transformations, Inputs]:  # fmt: skip
     domain = Transformations(moving)
-    domain.exponentials = exponentials
     given = inputs(domain, layouts)
     data = [
         Plain(tuple(domain.axis(n, FIXED) for n in shape), INVARIANT, (), True) for shape in others
     ]
-    domain.sums = {id(data[k]): (data[k], total) for k, total in (sums or {}).items()}
     [loss] = domain.run(program, [*given.values, *data], deadline)
     domain.log.source = None
     domain.invariant(domain.merged(domain.lift(loss)))
@@ -134,31 +127,14 @@ def infer(
     return infer_traced(closed, arguments[0], deadline)
 
 
-def infer_traced(
-    closed: ClosedJaxpr,
-    params: Any,
-    deadline: Deadline = NO_DEADLINE,
-    *,
-    sums: Mapping[int, Fraction] | None = None,
-    exponentials: bool = True,
-) -> Inferred:
-    """Infer the symmetries of a traced loss (see `infer`).
-
-    Args:
-        closed: The loss; its first arguments are the parameters.
-        params: Their pytree.
-        deadline: A time limit.
-        sums: What the entries of a vector of data sum to, where that is always the same (one-hot
-            labels), by position among the arguments after the parameters.
-        exponentials: Whether a shift may become a factor in exp, as in a softmax.
-    """
+def infer_traced(closed: ClosedJaxpr, params: Any, deadline: Deadline = NO_DEADLINE) -> Inferred:
+    """Infer the symmetries of a traced loss; `params` are its first arguments (see `infer`)."""
     program = lower(closed)
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
     shapes = [tuple(map(int, v.aval.shape)) for v in closed.jaxpr.invars]
     domain, given, layouts, solution = analyse(
-        program, shapes[: len(paths)], shapes[len(paths) :], deadline,
-        sums=sums, exponentials=exponentials,
-    )  # fmt: skip
+        program, shapes[: len(paths)], shapes[len(paths) :], deadline
+    )
     leaves, start = [], 0
     for (keys, _), shape, layout in zip(paths, shapes, layouts, strict=False):
         leaves.append(Leaf(path_of(keys), shape, layout, start))

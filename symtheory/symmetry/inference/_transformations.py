@@ -14,7 +14,6 @@ from symtheory.symmetry.inference._constraints import PERMUTATION
 from symtheory.symmetry.inference._values import (
     ATOM,
     CONSTANT,
-    FINITE,
     FIXED,
     INVARIANT,
     Blocks,
@@ -186,7 +185,7 @@ class Transformations(Arithmetic):
         terms: dict[str, Linear] = {}
         for name in ("scale", "sign", "shift"):
             mine: Linear = getattr(x.terms, name)
-            if name in x.terms.facts:
+            if name in x.terms.free:
                 theirs: Linear = getattr(y.terms.renamed(mapping), name)
                 numbers = {s.number for axis in axes for s in axis}
                 mine = {
@@ -194,12 +193,12 @@ class Transformations(Arithmetic):
                     if not key[1] and not inner.intersection(key[0]) and numbers.issuperset(key[0])
                 }  # fmt: skip
             terms[name] = mine
-        free = x.terms.facts & y.terms.facts
+        free = x.terms.free & y.terms.free
         hidden = tuple(s for s in self.hidden(x, y) if s.number not in inner)
-        return Plain(tuple(axes), Terms(**terms, facts=free), hidden, x.data and y.data)
+        return Plain(tuple(axes), Terms(**terms, free=free), hidden, x.data and y.data)
 
     def _unknown(self, x: Value) -> Plain:
-        return Plain(tuple(self.axis(n, FIXED) for n in x.shape), Terms())
+        return Plain(tuple(self.axis(n, FIXED) for n in x.shape), INVARIANT)
 
     def _agreeing(self, held: Plain, output: Plain, start: Plain) -> Plain:
         """Demand that what is carried transforms as it was taken to; return it."""
@@ -221,8 +220,7 @@ class Transformations(Arithmetic):
                 for key, r in terms.items()
             }
 
-        scale, sign, shift = map(stepped, (x.terms.scale, x.terms.sign, x.terms.shift))
-        terms = Terms(scale, sign, shift, x.terms.facts & FINITE)
+        terms = Terms(stepped(x.terms.scale), stepped(x.terms.sign), stepped(x.terms.shift))
         hidden = tuple(s for s in x.hidden if s.number not in inner)
         return self.plain((steps, *x.axes), terms, hidden, x.data)
 

@@ -58,8 +58,8 @@ class Probe:
             if not len(finite):
                 raise InputError(
                     f"the loss of {model.name} is NaN or infinite at all of {_TRIED} random "
-                    "points; check its domain (logarithms, roots, quotients), or write its parameters so "
-                    "that any value is allowed, as in jnp.exp(p) for a scale"
+                    "points; check its domain (logarithms, roots, quotients), or write its "
+                    "parameters so that any value is allowed, as in jnp.exp(p) for a scale"
                 )
             chosen = np.resize(finite, POINTS)
             self.theta = [x[chosen] for x in theta]
