@@ -15,8 +15,8 @@ from symtheory.program.lowering import lower, lower_function
 def read(
     closed: ClosedJaxpr, domain: Any, inputs: Sequence[Any], deadline: Deadline = NO_DEADLINE
 ) -> list[Any]:
-    """Lower a jaxpr and evaluate it over a domain (see `evaluate`)."""
-    return evaluate(lower(closed), domain, inputs, deadline)
+    """Lower a jaxpr and evaluate it over a domain (see `evaluate`); results are its values."""
+    return [domain.lift(value) for value in evaluate(lower(closed), domain, inputs, deadline)]
 
 
 def read_function(

@@ -12,9 +12,9 @@ import numpy as np
 
 from symtheory import shapes
 from symtheory.data import Empirical, random_rational
+from symtheory.domains import Symbols
 from symtheory.exact import rational_array
 from symtheory.model import Model
-from symtheory.readings import Symbols
 from symtheory.symmetry._symmetry import Exponential
 
 

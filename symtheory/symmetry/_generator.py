@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from symtheory import shapes
+from symtheory.domains import Element, Polynomials, Ring, Symbols
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.readings import Element, Polynomials, Ring, Symbols, read_function
+from symtheory.program import read_function
 from symtheory.symmetry._symmetry import Exponential
 
 _LARGEST = 20_000

@@ -13,20 +13,11 @@ from flint import arb
 
 from symtheory import shapes
 from symtheory.data import random_rational
+from symtheory.domains import Balls, Element, Polynomials, Ring, UndecidedError, ball, precision
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.exact import rational_array
 from symtheory.model import Model
-from symtheory.readings import (
-    Balls,
-    Deadline,
-    Element,
-    Polynomials,
-    Ring,
-    UndecidedError,
-    ball,
-    precision,
-    read_function,
-)
+from symtheory.program import Deadline, read_function
 from symtheory.symmetry import Reflection
 
 _BITS = 200

@@ -13,7 +13,7 @@ from jax.extend.core import Jaxpr
 from jax.flatten_util import ravel_pytree
 
 from symtheory.errors import InputError
-from symtheory.readings import trace
+from symtheory.program import trace
 from symtheory.symmetry import Reflection
 from symtheory.syre._model import RemovedModel
 from symtheory.syre._pitchfork import Pitchfork

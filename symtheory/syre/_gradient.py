@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from symtheory.exact import rational
-from symtheory.readings import Deadline
+from symtheory.program import Deadline
 from symtheory.symmetry import Reflection
 from symtheory.syre._exact import center_of, combine, project, random_data, random_tree, vanishes
 from symtheory.syre._model import RemovedModel

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from flint import fmpq, fmpq_mat
 
+from symtheory.domains import as_fmpq
 from symtheory.errors import BudgetError, InputError
 from symtheory.exact import rational
-from symtheory.readings import as_fmpq
 
 _LARGEST = 50_000
 

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
+from symtheory.domains import Element, Ring, Symbols
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
-from symtheory.readings import NO_DEADLINE, Deadline, Element, Ring, Symbols
+from symtheory.program import NO_DEADLINE, Deadline
 from symtheory.symmetry import Affine, Exponential, Generator, read_generator, verify
 from symtheory.theory._evaluated import generator_actions, moments_claim
 from symtheory.theory._expression import Expression, Formal, Term

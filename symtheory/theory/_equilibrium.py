@@ -11,9 +11,9 @@ import numpy as np
 import sympy
 from flint import arb
 
+from symtheory.domains import ball, precision
 from symtheory.errors import InputError
 from symtheory.exact import rational
-from symtheory.readings import ball, precision
 from symtheory.theory._expression import Expression
 from symtheory.verdict import (
     Arithmetic,

@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy
 
-from symtheory.readings import Element, Symbols
+from symtheory.domains import Element, Symbols
 from symtheory.theory._layout import Layout
 
 _ESCAPES = {c: f"\\{c}" for c in "{}$&#%_ "} | {

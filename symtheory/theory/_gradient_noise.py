@@ -8,16 +8,9 @@ import operator
 import jax
 import numpy as np
 
+from symtheory.domains import Element, Polynomials, Ring, Symbols
 from symtheory.model import Model
-from symtheory.readings import (
-    NO_DEADLINE,
-    Deadline,
-    Element,
-    Polynomials,
-    Ring,
-    Symbols,
-    read_function,
-)
+from symtheory.program import NO_DEADLINE, Deadline, read_function
 from symtheory.symmetry import exact_arguments
 from symtheory.theory._moments import Moments, Split
 

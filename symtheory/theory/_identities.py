@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from symtheory.domains import Element, Ring, Symbols
 from symtheory.model import Model
-from symtheory.readings import Element, Ring, Symbols
 from symtheory.symmetry import Exponential, Generator
 from symtheory.theory._evaluated import batch_claim, generator_actions, quadratic_claims
 from symtheory.theory._gradient_noise import Matrix, quadratic_form

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from symtheory.readings import Element, Symbols
+from symtheory.domains import Element, Symbols
 from symtheory.symmetry import Exponential, Family
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import jax.scipy.special
 import numpy as np
 
+from symtheory.domains import Element, Symbols
 from symtheory.errors import InputError
-from symtheory.readings import Element, Symbols
 
 Arrays = Mapping[tuple[str, str], Any]
 """Values of symbol arrays by kind and name."""

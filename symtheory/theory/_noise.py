@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symtheory.domains import Element
 from symtheory.model import Model
-from symtheory.readings import Element
 from symtheory.symmetry import Exponential
 from symtheory.theory._gradient_noise import GradientNoise
 from symtheory.theory._layout import Layout

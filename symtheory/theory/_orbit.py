@@ -10,10 +10,10 @@ import numpy as np
 import sympy
 from flint import arb
 
+from symtheory.domains import Element, Ring, Symbols, as_fmpq, ball, enclose
 from symtheory.errors import InputError
 from symtheory.exact import rational_array
 from symtheory.model import Model
-from symtheory.readings import Element, Ring, Symbols, as_fmpq, ball, enclose
 from symtheory.symmetry import Generator
 from symtheory.theory._equilibrium import Equilibrium, closed_form
 from symtheory.theory._expression import Expression, Formal, Term

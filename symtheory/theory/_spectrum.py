@@ -9,7 +9,7 @@ from typing import Any
 import flint
 from flint import fmpq_mat
 
-from symtheory.readings import Element, as_fmpq
+from symtheory.domains import Element, as_fmpq
 
 Entries = dict[tuple[int, int], Fraction]
 

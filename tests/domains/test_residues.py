@@ -16,7 +16,7 @@ from symtheory.domains._residues import Residues
 from symtheory.errors import UnreadableError
 from symtheory.linear_algebra._modular import PRIME, residue
 from symtheory.program import evaluate, lower, trace
-from tests.readings.catalogue import IRRATIONAL, RATIONAL, SMOOTH
+from tests.domains.catalogue import IRRATIONAL, RATIONAL, SMOOTH
 
 CATALOGUE = {**RATIONAL, **IRRATIONAL, **SMOOTH}
 POINTS = 3

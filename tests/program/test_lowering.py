@@ -9,9 +9,9 @@ import pytest
 
 from symtheory.errors import UnreadableError
 from symtheory.program import evaluate, lower, trace
+from tests.domains.catalogue import IRRATIONAL, RATIONAL, SMOOTH
 from tests.program.floats import Floats
 from tests.program.structured import CASES
-from tests.readings.catalogue import IRRATIONAL, RATIONAL, SMOOTH
 
 EVERYTHING = {name: pair for name, pair in (RATIONAL | SMOOTH | CASES).items()}
 POSITIVE = IRRATIONAL

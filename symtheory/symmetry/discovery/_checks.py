@@ -8,7 +8,7 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.symmetry._continuity import primitives
+from symtheory.program import equations
 
 _RANDOM = ("random_bits", "threefry2x32", "random_seed", "random_fold_in", "rng_uniform")
 
@@ -21,7 +21,7 @@ def check(model: Model, loss: ClosedJaxpr) -> None:
     """
     if model.dimension == 0:
         raise InputError("the model's parameters are all empty; give at least one entry")
-    for name in primitives(loss.jaxpr):
+    for name in {equation.primitive.name for equation in equations(loss.jaxpr)}:
         if name in _RANDOM:
             raise InputError(
                 f"the loss of {model.name} draws random numbers itself (primitive {name!r}), so it "

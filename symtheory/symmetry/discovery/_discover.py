@@ -12,7 +12,7 @@ import numpy as np
 
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
-from symtheory.readings import Deadline
+from symtheory.program import Deadline
 from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split

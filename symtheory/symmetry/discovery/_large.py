@@ -9,7 +9,7 @@ import numpy as np
 
 from symtheory.errors import BudgetError
 from symtheory.model import Model
-from symtheory.readings import Deadline
+from symtheory.program import Deadline
 from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import intermediates, require
 from symtheory.symmetry.discovery._measure import Measured, Place

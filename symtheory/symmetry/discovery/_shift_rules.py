@@ -12,8 +12,8 @@ import numpy as np
 
 from symtheory.errors import SymtheoryError, UnreadableError
 from symtheory.exact import rational
-from symtheory.readings._movement import MOVEMENT
-from symtheory.readings._places import first_places, indexed_axes
+from symtheory.symmetry.discovery._shift_movement import MOVEMENT
+from symtheory.symmetry.discovery._shift_places import first_places, indexed_axes
 
 Shape = tuple[int, ...]
 

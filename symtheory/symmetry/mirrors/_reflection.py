@@ -13,11 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flint import arb
 
-from symtheory.errors import BudgetError, InputError, UnreadableError
-from symtheory.model import Model
-from symtheory.readings import (
+from symtheory.domains import (
     Balls,
-    Deadline,
     Element,
     Polynomials,
     Ring,
@@ -25,8 +22,10 @@ from symtheory.readings import (
     UndecidedError,
     ball,
     precision,
-    read_function,
 )
+from symtheory.errors import BudgetError, InputError, UnreadableError
+from symtheory.model import Model
+from symtheory.program import Deadline, read_function
 from symtheory.symmetry._arguments import exact_arguments, random_point
 from symtheory.symmetry._evaluated import reflection_claim
 from symtheory.symmetry._generator import read_generator

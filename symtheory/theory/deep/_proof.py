@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from symtheory.readings import Element, Ring
+from symtheory.domains import Element, Ring
 from symtheory.theory.deep._evaluated import relation
 from symtheory.verdict import NormalForm, Status, Verdict, conjunction, prove
 

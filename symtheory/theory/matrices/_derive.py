@@ -12,9 +12,9 @@ import sympy
 
 from symtheory import shapes
 from symtheory.data import Law as DataLaw
+from symtheory.domains.tensors import Indexed, Tensor, einsum, read_indexed, vanishes_at_random
 from symtheory.errors import InputError, UnreadableError
 from symtheory.model import Model
-from symtheory.readings import Indexed, Tensor, einsum, read_indexed, vanishes_at_random
 from symtheory.symmetry import Affine, Exponential, verify
 from symtheory.theory._evaluated import (
     invariance_for_sizes,

@@ -9,8 +9,8 @@ import sympy
 
 from symtheory import shapes
 from symtheory.data import Law
+from symtheory.domains.tensors import Indexed, Tensor, read_indexed
 from symtheory.errors import InputError
-from symtheory.readings import Indexed, Tensor, read_indexed
 from symtheory.theory.matrices._expression import TensorExpression
 from symtheory.theory.matrices._moments import expectation as exact_expectation
 from symtheory.theory.matrices._moments import sample_tensors

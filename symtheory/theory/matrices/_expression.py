@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
+from symtheory.domains import Ring, Symbols
+from symtheory.domains.tensors import Indexed, Tensor, contract
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.readings import Indexed, Ring, Symbols, Tensor, contract
 from symtheory.theory.matrices import _print as printing
 
 
@@ -201,7 +202,7 @@ def content(value: Indexed) -> tuple[Fraction, Indexed]:
 
     The sign makes most of the quotient's coefficients positive.
 
-    >>> from symtheory.readings import Tensor
+    >>> from symtheory.domains import Tensor
     >>> number, rest = content(Indexed.of(Tensor("param", "u", ())).scaled(-4))
     >>> number, printing.text(rest)
     (Fraction(-4, 1), 'u')

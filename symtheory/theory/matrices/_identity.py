@@ -14,8 +14,8 @@ from flint import fmpq, fmpq_mat
 
 from symtheory import shapes
 from symtheory.data import random_rational
+from symtheory.domains.tensors import Indexed, Relation, Tensor, contract, read_indexed, reduced
 from symtheory.errors import InputError
-from symtheory.readings import Indexed, Relation, Tensor, contract, read_indexed, reduced
 from symtheory.symmetry import Family
 from symtheory.theory.matrices import _print as printing
 from symtheory.verdict import Identity, SizedIdentity, Status, Verdict, prove

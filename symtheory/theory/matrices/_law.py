@@ -9,8 +9,8 @@ from typing import Any
 
 import sympy
 
+from symtheory.domains.tensors import Indexed, Tensor, einsum
 from symtheory.model import Model
-from symtheory.readings import Indexed, Tensor, einsum
 from symtheory.symmetry import Exponential
 from symtheory.theory._closed_forms import ClosedForms
 from symtheory.theory._expression import latex_name

@@ -9,9 +9,9 @@ from typing import Any
 
 from symtheory import shapes
 from symtheory.data import Empirical, Law, Normal
+from symtheory.domains.tensors import Indexed, Tensor, einsum, unfolded
 from symtheory.errors import UnreadableError
 from symtheory.exact import rational
-from symtheory.readings import Indexed, Tensor, einsum, unfolded
 
 
 def sample_tensors(laws: Mapping[str, Law]) -> dict[Tensor, Law]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from symtheory.data import Law as DataLaw
-from symtheory.readings import Indexed, Tensor, einsum, unfolded
+from symtheory.domains.tensors import Indexed, Tensor, einsum, unfolded
 from symtheory.theory.matrices._expression import content
 from symtheory.theory.matrices._moments import expectation
 from symtheory.theory.matrices._product_gradient import Peeled, peel, peel_all, solve_for

@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy
 
-from symtheory.readings import Indexed, IndexTerm, Tensor, unfolded
+from symtheory.domains.tensors import Indexed, IndexTerm, Tensor, unfolded
 from symtheory.theory._expression import latex_name
 from symtheory.theory.matrices._words import Letter, MatrixTerm, Word, matrix_term
 
@@ -17,7 +17,7 @@ from symtheory.theory.matrices._words import Letter, MatrixTerm, Word, matrix_te
 def text(value: Indexed) -> str:
     """Return a value as plain text, in matrix words where it has them.
 
-    >>> from symtheory.readings import einsum
+    >>> from symtheory.domains import einsum
     >>> u = Indexed.of(Tensor("param", "U", ("m", "n")))
     >>> text(einsum([(u, "ij"), (u, "ik")], "jk"))
     'U^T U'

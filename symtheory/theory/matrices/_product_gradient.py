@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from flint import fmpq
 
-from symtheory.readings import Indexed, Tensor, einsum, unfolded
+from symtheory.domains.tensors import Indexed, Tensor, einsum, unfolded
 from symtheory.domains.tensors._terms import normal_term
 
 

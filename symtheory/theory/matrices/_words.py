@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from symtheory.readings import IndexTerm, Tensor
+from symtheory.domains.tensors import IndexTerm, Tensor
 from symtheory.domains.tensors._terms import Component
 
 

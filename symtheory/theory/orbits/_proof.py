@@ -13,9 +13,9 @@ import numpy as np
 from symtheory import shapes
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
-from symtheory.readings import Deadline
+from symtheory.program import Deadline
 from symtheory.symmetry._evaluated import axes_claim
-from symtheory.symmetry.discovery._axes import mixing_is_proved, units_are_proved
+from symtheory.symmetry._structural import structural
 from symtheory.symmetry.discovery._proof import Prover
 from symtheory.theory.orbits._gl_pair import GLPair, leaves_of
 from symtheory.verdict import Claim, Derivation, Status, Verdict, prove
@@ -103,21 +103,24 @@ def _proof(model: Model, pair: GLPair, leaves: dict[str, Any], deadline: Deadlin
     sides = [(f, side) for side, row in ((1, pair.left), (-1, pair.right)) for f in row]
     shape = leaves[sides[0][0].leaf]
     width = shape[sides[0][0].axis]
-    one = {(position[f.leaf], f.axis): Fraction(side) for f, side in sides}
-    # B = E_qp acts on the axis of a left factor as E_pq, on that of a right one as -E_qp.
-    both = {
-        (position[f.leaf], f.axis): (Fraction(side > 0), Fraction(-(side < 0))) for f, side in sides
-    }
-    arguments = (prover.loss, prover.structures)
-    if not units_are_proved(*arguments, one, width, list(range(width)), deadline):
+    places = {(position[f.leaf], f.axis): side for f, side in sides}
+    unit = np.zeros((width, width), dtype=int)
+    unit[0, 0] = 1
+    known = structural(model)
+    # What is inferred of one unit, or one pair, is so of all: the class moves as a whole.
+    if not known.contains({place: side * unit for place, side in places.items()}):
         return ""
-    if width > 1 and not mixing_is_proved(*arguments, both, width, deadline):
-        return ""
+    if width > 1:
+        # B = E_qp acts on the axis of a left factor as E_pq, on that of a right one as -E_qp.
+        pair_of_units = np.roll(unit, 1, axis=1)
+        both = {p: pair_of_units if side > 0 else -pair_of_units.T for p, side in places.items()}
+        if not known.contains(both):
+            return ""
     for head in np.ndindex(*(shape[k] for k in sides[0][0].batch)):
         if head and not prover.invariant(_one_unit(sides, head, leaves)):
             return ""
     return (
-        "the matrices cancel on their way through the loss (neighbouring units; brackets, the rest)"
+        "the matrices are inferred to cancel on their way through the loss, operation by operation"
     )
 
 

@@ -12,10 +12,11 @@ import flint
 import jax
 import numpy as np
 
+from symtheory.domains import Element, Ring, Symbols
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.exact import rational_array
 from symtheory.model import Model
-from symtheory.readings import Deadline, Element, Ring, Symbols
+from symtheory.program import Deadline
 from symtheory.symmetry import Exponential, read_generator
 from symtheory.theory._evaluated import generator_actions
 from symtheory.theory._gradient_noise import GradientNoise, read_gradient_noise

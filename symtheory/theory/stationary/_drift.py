@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import sympy
 
+from symtheory.domains import Element, Ring, Symbols
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
-from symtheory.readings import Deadline, Element, Ring, Symbols
+from symtheory.program import Deadline
 from symtheory.symmetry import Exponential, verify
 from symtheory.theory._evaluated import drawn_values, sampled_claim
 from symtheory.theory._gradient_noise import GradientNoise, read_gradient_noise

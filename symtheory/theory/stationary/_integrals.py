@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from flint import acb, arb
 
+from symtheory.domains import ball, precision
 from symtheory.errors import InputError
-from symtheory.readings import ball, precision
 
 _BITS = 96
 _DECADES = 18

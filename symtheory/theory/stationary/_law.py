@@ -14,9 +14,9 @@ import numpy as np
 import sympy
 from flint import arb
 
+from symtheory.domains import ball
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.readings import ball
 from symtheory.theory.stationary._density import Coefficients, fraction
 from symtheory.theory.stationary._integrals import PowerDensity
 from symtheory.verdict import Arithmetic, Claim, Enclosure, Status, Unchecked, Verdict, prove

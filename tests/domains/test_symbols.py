@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import sympy
 
-from symtheory.readings import Label, Polynomials, Ring, Symbols, read_function
-from tests.readings.evaluate import number
+from symtheory.domains import Label, Polynomials, Ring, Symbols
+from symtheory.program import read_function
+from tests.domains.evaluate import number
 
 AWKWARD = ["e", "E", "I", "S", "N", "beta", "lambda", "pi", "x y", "layers.0.W", "∂", "__import__"]
 

@@ -13,22 +13,12 @@ import pytest
 import sympy
 from flint import arb, fmpq
 
-from symtheory.readings import (
-    PRIME,
-    Balls,
-    Deadline,
-    Entries,
-    Polynomials,
-    Residues,
-    Ring,
-    Symbols,
-    ball,
-    precision,
-    read,
-    trace,
-)
-from tests.readings.catalogue import IRRATIONAL, RATIONAL, SMOOTH
-from tests.readings.evaluate import number
+from symtheory.domains import Balls, Expressions, Polynomials, Ring, Symbols, ball, precision
+from symtheory.domains._residue_numbers import PRIME
+from symtheory.domains._residue_numbers import ResidueNumbers as Residues
+from symtheory.program import Deadline, read, trace
+from tests.domains.catalogue import IRRATIONAL, RATIONAL, SMOOTH
+from tests.domains.evaluate import number
 
 CASES = RATIONAL | IRRATIONAL | SMOOTH
 
@@ -122,7 +112,7 @@ def test_entries(name, case):
             array[index] = sympy.Dummy(f"x{k}{index}", real=True)
             values[array[index]] = sympy.Rational(Fraction(float(value)))
         inputs.append(array)
-    for out, expected in zip(this.read(Entries(), inputs), this.expected, strict=True):
+    for out, expected in zip(this.read(Expressions(), inputs), this.expected, strict=True):
         floats = np.empty(out.shape)
         for index, entry in np.ndenumerate(out):
             floats[index] = float(sympy.sympify(entry).xreplace(values).evalf(25))

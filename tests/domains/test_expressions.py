@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 from jax import lax
 
+from symtheory.domains import Polynomials, Ring, Symbols
+from symtheory.domains._degrees import DEGREE, Degrees, NotHomogeneousError, scaled
 from symtheory.errors import UnreadableError
-from symtheory.readings import (
-    HALVINGS,
-    Degrees,
-    NotHomogeneousError,
-    Polynomials,
-    Ring,
-    Symbols,
-    read_function,
-    scaled,
-)
+from symtheory.program import read_function
 
 PAIR = jax.ShapeDtypeStruct((2,), float)
 
@@ -65,15 +58,15 @@ def test_integers_stay_integers():
 
 def test_degrees_of_a_polynomial_in_its_coefficients():
     out = read_function(
-        lambda a: jnp.polyval(a, 2.0), [PAIR], Degrees(), [scaled([HALVINGS, HALVINGS])]
+        lambda a: jnp.polyval(a, 2.0), [PAIR], Degrees(), [scaled([DEGREE, DEGREE])]
     )
-    assert out.degrees == HALVINGS
+    assert out.degrees == DEGREE
     with pytest.raises(NotHomogeneousError):
         read_function(
             lambda a: jnp.polyval(jnp.array([1.0, 2.0]), a),
             [PAIR],
             Degrees(),
-            [scaled([HALVINGS, HALVINGS])],
+            [scaled([DEGREE, DEGREE])],
         )
 
 

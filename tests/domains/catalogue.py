@@ -46,7 +46,7 @@ def _scan(x, w):
     return jnp.concatenate([last, outs])
 
 
-# name: (function, shapes). Entries are drawn at random, away from zero.
+# name: (function, shapes). Expressions are drawn at random, away from zero.
 RATIONAL = {
     "matmul": (lambda a, b: a @ b, [(2, 3), (3, 2)]),
     "matmul chain": (lambda a, b, x: a @ b @ a @ x, [(2, 3), (3, 2), (3,)]),

@@ -6,22 +6,11 @@ import numpy as np
 import pytest
 from flint import arb
 
-from symtheory.errors import UnreadableError
-from symtheory.readings import (
-    HALVINGS,
-    Balls,
-    Degrees,
-    LieDerivative,
-    NotHomogeneousError,
-    Polynomials,
-    Ring,
-    Symbols,
-    UndecidedError,
-    ball,
-    read_function,
-    scaled,
-)
+from symtheory.domains import Balls, LieDerivative, Polynomials, Ring, Symbols, UndecidedError, ball
+from symtheory.domains._degrees import DEGREE, Degrees, NotHomogeneousError, scaled
 from symtheory.domains.ring._zeros import certified, zero_set
+from symtheory.errors import UnreadableError
+from symtheory.program import read_function
 
 SCALAR = jax.ShapeDtypeStruct((), float)
 
@@ -85,14 +74,14 @@ def test_pieces_of_parameters_times_data(name):
 
 
 def degree(function, *degrees):
-    inputs = [scaled(np.asarray(d) * HALVINGS) for d in degrees]
+    inputs = [scaled(np.asarray(d) * DEGREE) for d in degrees]
     return read_function(function, [SCALAR] * len(degrees), Degrees(), inputs)
 
 
 def test_the_sign_of_an_exponent_counts():
     power = lambda u: u ** (-jnp.asarray(0.5))
-    assert degree(power, 2).degrees == -HALVINGS
-    assert degree(lambda u: u ** jnp.abs(jnp.asarray(-0.5)), 2).degrees == HALVINGS
+    assert degree(power, 2).degrees == -DEGREE
+    assert degree(lambda u: u ** jnp.abs(jnp.asarray(-0.5)), 2).degrees == DEGREE
     assert not degree(lambda u: u * power(u), 1).is_invariant
 
 

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from symtheory.domains.tensors import (
+    Indexed,
+    Tensor,
+    contract,
+    einsum,
+    read_indexed,
+    vanishes_at_random,
+)
 from symtheory.errors import UnreadableError
-from symtheory.readings import Indexed, Tensor, contract, einsum, read_indexed, vanishes_at_random
 
 U = Tensor("param", "U", ("m", "n"))
 W = Tensor("param", "W", ("n", "m"))

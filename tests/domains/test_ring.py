@@ -10,9 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from symtheory.domains import Element, Polynomials, Ring
 from symtheory.errors import UnreadableError
-from symtheory.readings import Element, Polynomials, Ring, read_function
-from tests.readings.evaluate import number
+from symtheory.program import read_function
+from tests.domains.evaluate import number
 
 NAMES = ["x", "y", "z"]
 POINTS = [

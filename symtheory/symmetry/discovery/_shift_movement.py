@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,10 +11,8 @@ from jax.extend.core import primitives
 from jax.lax import GatherDimensionNumbers, GatherScatterMode
 
 from symtheory.errors import UnreadableError
-from symtheory.readings._interpreter import Rule
 
-if TYPE_CHECKING:
-    from symtheory.readings._arrays import ArrayDomain
+Rule = Callable[..., Any]
 
 
 def _broadcast(x: np.ndarray, *_: Any, shape: Any, broadcast_dimensions: Any, **__: Any) -> Any:
@@ -169,38 +168,3 @@ MOVEMENT: dict[str, Rule] = {
     "optimization_barrier": lambda *xs, **_: list(xs),
 }
 """Rules that hold for arrays of anything."""
-
-
-def iota(*, dtype: Any, shape: Any, dimension: int, **_: Any) -> np.ndarray:
-    """Return positions along one axis, as integers."""
-    expanded = [1] * len(shape)
-    expanded[dimension] = shape[dimension]
-    kind = dtype if np.dtype(dtype).kind in "biu" else np.int64
-    return np.broadcast_to(np.arange(shape[dimension], dtype=kind).reshape(expanded), shape)
-
-
-def placing_rules(domain: ArrayDomain) -> dict[str, Rule]:
-    """Rules that place entries and combine those that meet."""
-
-    def scatter_with(combine: Any) -> Rule:
-        def rule(x: np.ndarray, indices: Any, updates: np.ndarray, **params: Any) -> np.ndarray:
-            out = np.array(x, dtype=np.result_type(x.dtype, updates.dtype)).reshape(-1)
-            places = scatter_places(x, indices, updates, **params).reshape(-1)
-            for place, update in zip(places, updates.reshape(-1), strict=True):
-                if place >= 0:
-                    out[place] = combine(out[place], update)
-            return out.reshape(x.shape)
-
-        return rule
-
-    def positions(*, dtype: Any, **params: Any) -> np.ndarray:
-        out = iota(dtype=dtype, **params)
-        return domain.lift(out) if np.dtype(dtype).kind == "f" else out
-
-    return {
-        "iota": positions,
-        "scatter-add": scatter_with(lambda a, b: a + b),
-        "scatter-sub": scatter_with(lambda a, b: a - b),
-        "scatter-mul": scatter_with(lambda a, b: a * b),
-        "scatter_mul": scatter_with(lambda a, b: a * b),
-    }

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from symtheory.domains._degrees import DEGREE, Degrees, NotHomogeneousError, scaled
 from symtheory.errors import UnreadableError
-from symtheory.readings import HALVINGS, Degrees, NotHomogeneousError, read_function, scaled
-from tests.readings.catalogue import IRRATIONAL, RATIONAL, SMOOTH
+from symtheory.program import read_function
+from tests.domains.catalogue import IRRATIONAL, RATIONAL, SMOOTH
 
 relu = jax.nn.relu
 MASK = np.tril(np.ones((3, 3), dtype=bool))
@@ -22,7 +23,7 @@ MASK = np.tril(np.ones((3, 3), dtype=bool))
 def degrees(function, *arguments):
     """Read a function of arrays, each given with its degrees (whole numbers)."""
     structures = [jax.ShapeDtypeStruct(np.shape(d), float) for d in arguments]
-    inputs = [scaled(np.asarray(d) * HALVINGS) for d in arguments]
+    inputs = [scaled(np.asarray(d) * DEGREE) for d in arguments]
     return read_function(function, structures, Degrees(), inputs)
 
 
@@ -130,7 +131,7 @@ def test_false_scalings_are_refused(name):
 )
 def test_degrees_that_are_not_zero(function, degree):
     out = degrees(function, ones(3))
-    assert out.degrees == degree * HALVINGS and not out.is_invariant
+    assert out.degrees == degree * DEGREE and not out.is_invariant
 
 
 def test_too_fine_a_degree_is_an_error():
@@ -175,7 +176,7 @@ def test_products_against_term_by_term(rows, entries, holes):
         assert any(len(found) > 1 for found in terms)
         return
     got = function(2.0**a * x, 2.0**b * y)
-    factor = np.where(out.zero, 1.0, 2.0 ** (out.degrees / HALVINGS))
+    factor = np.where(out.zero, 1.0, 2.0 ** (out.degrees / DEGREE))
     np.testing.assert_allclose(got, factor * function(x, y), rtol=1e-12)
 
 
@@ -190,7 +191,7 @@ def test_a_large_network_is_fast_and_small():
     # about 10^5 parameters
     arguments = [[ones(300, 200), -ones(130, 300), zeros(10, 130)], zeros(200), zeros(10)]
     structures = jax.tree.map(structure, arguments)
-    inputs = jax.tree.map(lambda d: scaled(d * HALVINGS), arguments)
+    inputs = jax.tree.map(lambda d: scaled(d * DEGREE), arguments)
     tracemalloc.start()
     start = time.perf_counter()
     out = read_function(loss, structures, Degrees(), inputs)
@@ -200,7 +201,7 @@ def test_a_large_network_is_fast_and_small():
     assert out.is_invariant and seconds < 2 and peak < 50e6
     batch = lambda ws, xs, ys: jnp.mean(jax.vmap(lambda x, y: loss(ws, x, y))(xs, ys))
     arguments = [arguments[0], zeros(64, 200), zeros(64, 10)]
-    inputs = jax.tree.map(lambda d: scaled(d * HALVINGS), arguments)
+    inputs = jax.tree.map(lambda d: scaled(d * DEGREE), arguments)
     start = time.perf_counter()
     out = read_function(batch, jax.tree.map(structure, arguments), Degrees(), inputs)
     assert out.is_invariant and time.perf_counter() - start < 2

@@ -10,27 +10,21 @@ import pytest
 import sympy
 from flint import arb
 
-from symtheory.errors import BudgetError, UnreadableError
-from symtheory.readings import (
-    HALVINGS,
+from symtheory.domains import (
     Balls,
-    Deadline,
-    Degrees,
-    Entries,
-    NotHomogeneousError,
+    Expressions,
     Polynomials,
-    Residues,
     Ring,
     Symbols,
     UndecidedError,
     ball,
     enclose,
     precision,
-    read,
-    read_function,
-    scaled,
-    trace,
 )
+from symtheory.domains._degrees import DEGREE, Degrees, NotHomogeneousError, scaled
+from symtheory.domains._residue_numbers import ResidueNumbers as Residues
+from symtheory.errors import BudgetError, UnreadableError
+from symtheory.program import Deadline, read, read_function, trace
 
 KEY = jax.random.key(0)
 STRUCTURE = jax.ShapeDtypeStruct((4,), float)
@@ -43,7 +37,7 @@ def domains():
     objects = lambda f: np.array([f(int(4 * x)) / 4 for x in numbers], dtype=object)
     return {
         "polynomials": (Polynomials(ring), symbols),
-        "entries": (Entries(), np.array(sympy.symbols("x:4", real=True), dtype=object)),
+        "entries": (Expressions(), np.array(sympy.symbols("x:4", real=True), dtype=object)),
         "balls": (Balls(), objects(arb)),
         "residues": (Residues(), objects(Residues().scalar)),
         "degrees": (Degrees(), scaled([0, 0, 0, 0])),
@@ -103,7 +97,7 @@ def test_complex_values_are_refused(domain):
 
 @pytest.mark.parametrize("name", ROUNDING)
 def test_degrees_let_only_what_does_not_scale_be_rounded(name):
-    same, other = scaled([HALVINGS] * 4), scaled([0, 0, HALVINGS, HALVINGS])
+    same, other = scaled([DEGREE] * 4), scaled([0, 0, DEGREE, DEGREE])
     if name == "truncation":
         with pytest.raises(UnreadableError, match="not fixed integers"):
             read_function(ROUNDING[name], [STRUCTURE], Degrees(), [same])
@@ -123,9 +117,9 @@ def test_places_that_depend_on_parameters_are_refused():
 
 
 def test_degrees_at_unknown_places_must_agree():
-    same, other = scaled([HALVINGS] * 4), scaled([HALVINGS] * 3 + [0])
+    same, other = scaled([DEGREE] * 4), scaled([DEGREE] * 3 + [0])
     out = read_function(CHOSEN, [STRUCTURE], Degrees(), [same])
-    assert out.degrees.tolist() == [HALVINGS]
+    assert out.degrees.tolist() == [DEGREE]
     with pytest.raises(NotHomogeneousError, match="different degree"):
         read_function(CHOSEN, [STRUCTURE], Degrees(), [other])
     moved = lambda x: jax.lax.dynamic_slice(x, (x[0].astype(int),), (1,))
