@@ -12,6 +12,7 @@ import numpy as np
 from symtheory.model import Model
 from symtheory.symmetry import Exponential
 from symtheory.verdict import (
+    QUICKLY,
     Action,
     All,
     Arithmetic,
@@ -19,6 +20,7 @@ from symtheory.verdict import (
     Expectation,
     SizedIdentity,
     Subject,
+    samples,
     traced_actions,
 )
 
@@ -42,7 +44,7 @@ def drawn_values(model: Model, rng: np.random.Generator) -> dict[str, np.ndarray
 
 def sampled_claim(
     model: Model, function: Callable[[Any, Any], Any], value: Any, params: Any,
-    values: Mapping[str, Any], *, samples: int = _SAMPLES,
+    values: Mapping[str, Any],
 ) -> Claim:  # fmt: skip
     """Return "E[function(params, z)] = value" at one point, over all rows or by sampling.
 
@@ -52,7 +54,6 @@ def sampled_claim(
         value: The expectation, or a function that returns it.
         params: The point.
         values: Values of what the model leaves open.
-        samples: How many samples are drawn at first.
     """
     bound = model.bind(**values) if values else model
     of_sample = lambda z: function(bound, params, z)
@@ -62,11 +63,8 @@ def sampled_claim(
         columns = {n: np.asarray(v, dtype=float) for n, v in law.columns.items()}
         return Expectation(of_sample, value, rows={name: columns} if name else columns)
 
-    def draw(rng: np.random.Generator, count: int) -> Any:
-        with jax.enable_x64(True):
-            return bound.sample(jax.random.key(int(rng.integers(2**31))), (count,), jnp.float64)
-
-    return Expectation(of_sample, value, draw, count=samples)
+    draw = lambda rng, count: samples(bound, rng, count)
+    return Expectation(of_sample, value, draw, count=_SAMPLES)
 
 
 def moments_claim(model: Model, symmetry: Exponential, layout: Any, noise: Any) -> Claim:
@@ -77,19 +75,24 @@ def moments_claim(model: Model, symmetry: Exponential, layout: Any, noise: Any) 
     values = drawn_values(model, rng)
     structure, _, _ = model.structure()
 
-    def at(params: Any) -> Claim:
-        def forms(bound: Model, p: Any, z: Any) -> Any:
-            gradient = jax.grad(bound.evaluate)(p, z)
+    # Two points at once.
+    params = jax.tree.map(lambda s: rng.normal(size=(2, *s.shape)), structure)
+
+    def forms(bound: Model, p: Any, z: Any) -> Any:
+        def at(point: Any) -> Any:
+            gradient = jax.grad(bound.evaluate)(point, z)
             return quadratic(symmetry, layout, gradient), gradient
 
-        def told() -> Any:
-            form = noise.traces(params, values) + noise.gradient_terms(params, values)
-            return form, noise.mean_gradient(params, values)
+        return jax.vmap(at)(p)
 
-        return sampled_claim(model, forms, told, params, values)
+    def told() -> Any:
+        def at(point: Any) -> Any:
+            form = noise.traces(point, values) + noise.gradient_terms(point, values)
+            return form, noise.mean_gradient(point, values)
 
-    points = [jax.tree.map(lambda s: rng.normal(size=s.shape), structure) for _ in range(2)]
-    return All(tuple(at(params) for params in points))
+        return jax.jit(jax.vmap(at), compiler_options=QUICKLY)(params)
+
+    return sampled_claim(model, forms, told, params, values)
 
 
 def generator_actions(model: Model, symmetry: Exponential) -> list[Action]:

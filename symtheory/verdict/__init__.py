@@ -43,7 +43,9 @@ _HOMES = {
     "traced_map": "_claims",
     "Complete": "_counts",
     "ConservedCount": "_counts",
+    "QUICKLY": "_subject",
     "Subject": "_subject",
+    "samples": "_subject",
     "Arithmetic": "_values",
     "Equality": "_values",
     "Expectation": "_values",
@@ -72,7 +74,9 @@ if TYPE_CHECKING:
     from symtheory.verdict._claims import traced_map as traced_map
     from symtheory.verdict._counts import Complete as Complete
     from symtheory.verdict._counts import ConservedCount as ConservedCount
+    from symtheory.verdict._subject import QUICKLY as QUICKLY
     from symtheory.verdict._subject import Subject as Subject
+    from symtheory.verdict._subject import samples as samples
     from symtheory.verdict._values import Arithmetic as Arithmetic
     from symtheory.verdict._values import Equality as Equality
     from symtheory.verdict._values import Expectation as Expectation

@@ -16,6 +16,7 @@ _TERMS = 22
 _REACH = 8.0
 """Largest |t| times the size of A."""
 _LARGEST_MATRIX = 512
+_DENSE = 128
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,11 +27,13 @@ class Action:
         linear: v -> A v for rows v, (n, d) -> (n, d).
         shift: b, (d,).
         bound: About the size of A.
+        matrix: A as a sparse matrix, where it is known entry by entry.
     """
 
     linear: Callable[[np.ndarray], np.ndarray]
     shift: np.ndarray
     bound: float
+    matrix: Any = None
 
     def tangent(self, points: np.ndarray) -> np.ndarray:
         """Return A theta + b."""
@@ -77,11 +80,18 @@ def sparse_action(
 
     places = np.array(list(matrix), dtype=int).reshape(-1, 2)
     values = np.array([float(x) for x in matrix.values()])
-    transposed = csr_array((values, (places[:, 1], places[:, 0])), shape=(dimension, dimension))
+    a = csr_array((values, (places[:, 0], places[:, 1])), shape=(dimension, dimension))
     offset = np.zeros(dimension)
     for place, value in (shift or {}).items():
         offset[place] = float(value)
-    return Action(lambda v: np.asarray(v @ transposed), offset, _size(transposed))
+    return _sparse(a, offset)
+
+
+def _sparse(matrix: Any, shift: np.ndarray) -> Action:
+    if len(shift) <= _DENSE:
+        dense = matrix.toarray().T
+        return Action(lambda v: v @ dense, shift, _size(matrix), matrix)
+    return Action(lambda v: np.asarray(matrix @ v.T).T, shift, _size(matrix), matrix)
 
 
 def _size(matrix: Any) -> float:
@@ -127,22 +137,20 @@ def traced_actions(
 
 
 def _action(dimension: int, apply: Callable[[np.ndarray], np.ndarray], small: bool) -> Action:
+    """Return the field theta -> apply(theta) for rows (n, d), entry by entry if it is small."""
     if small:
+        from scipy.sparse import csr_array
+
         images = apply(np.concatenate([np.zeros((1, dimension)), np.eye(dimension)]))
-        shift, columns = images[0], images[1:] - images[0]
-        places = {(int(i), int(j)): columns[j, i] for j, i in np.argwhere(columns)}
-        return sparse_action(dimension, places, dict(enumerate(shift)))
+        return _sparse(csr_array((images[1:] - images[0]).T), images[0])
     shift = apply(np.zeros((1, dimension)))[0]
     linear = lambda v: apply(v) - shift
     return Action(linear, shift, _estimated_size(linear, dimension))
 
 
-def linear_action(
-    dimension: int, linear: Callable[[np.ndarray], np.ndarray], shift: np.ndarray | None = None
-) -> Action:
-    """Return the field with a linear part given as a function of rows (n, d)."""
-    offset = np.zeros(dimension) if shift is None else np.asarray(shift, dtype=float)
-    return Action(linear, offset, _estimated_size(linear, dimension))
+def linear_action(dimension: int, linear: Callable[[np.ndarray], np.ndarray]) -> Action:
+    """Return the field A theta, given as a function of rows (n, d)."""
+    return _action(dimension, linear, dimension <= _LARGEST_MATRIX)
 
 
 def _estimated_size(linear: Callable[[np.ndarray], np.ndarray], dimension: int) -> float:
@@ -158,8 +166,10 @@ def _estimated_size(linear: Callable[[np.ndarray], np.ndarray], dimension: int) 
 
 def mixture(actions: Sequence[Action], weights: np.ndarray) -> Action:
     """Return a combination of fields."""
-    return Action(
-        lambda v: sum((w * a.linear(v) for w, a in zip(weights, actions, strict=True)), 0 * v),
-        sum((w * a.shift for w, a in zip(weights, actions, strict=True)), 0 * actions[0].shift),
-        float(sum(abs(w) * a.bound for w, a in zip(weights, actions, strict=True))),
-    )
+    pairs = list(zip(weights, actions, strict=True))
+    shift = sum((w * a.shift for w, a in pairs), 0 * actions[0].shift)
+    if all(a.matrix is not None for a in actions):
+        return _sparse(sum((w * a.matrix for w, a in pairs[1:]),
+                           weights[0] * actions[0].matrix), shift)  # fmt: skip
+    linear = lambda v: sum((w * a.linear(v) for w, a in pairs), 0 * v)
+    return Action(linear, shift, float(sum(abs(w) * a.bound for w, a in pairs)))

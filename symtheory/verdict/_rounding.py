@@ -54,10 +54,14 @@ def is_difference(
         return bool(np.mean(~small) >= 0.5)
     if np.all(small):
         return None if jumps and first > FLAGRANT else False
-    coarse = residual(False)[0][good]
-    known = np.isfinite(coarse)
+    coarse = _in_single_precision(residual, len(good))[good]
+    # Where both are the same to the last bit, nothing was computed in single precision.
+    known = np.isfinite(coarse) & (coarse != fine)
     apart = np.abs(np.where(known, coarse, 0.0) - fine)
-    real = ~small & np.where(known, apart <= _SAME * size, size > FLAGRANT * scale)
+    flagrant = size > FLAGRANT * scale
+    if np.any(flagrant & ~known):
+        flagrant &= size > floor()[good]
+    real = ~small & np.where(known, apart <= _SAME * size, flagrant)
     if np.mean(real) >= 0.5:
         return True
     explained = small | (known & (size <= _RATIO * apart))
@@ -68,6 +72,14 @@ def is_difference(
     # A difference is smooth: among neighbours it hardly changes, where rounding scatters.
     scatters = len(fine) > 2 and np.std(fine) >= 0.3 * abs(np.mean(fine))
     return False if scatters and np.all(size <= FLAGRANT * scale) else None
+
+
+def _in_single_precision(residual: Residual, count: int) -> np.ndarray:
+    try:
+        return residual(False)[0]
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        # A program may hold arrays in double precision.
+        return np.full(count, np.nan)
 
 
 def left_by(magnitude: np.ndarray) -> np.ndarray:

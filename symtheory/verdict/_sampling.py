@@ -43,7 +43,8 @@ def _scattered(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator
 
 
 def _by_leaf(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    leaves = 10 ** rng.uniform(-3, 3, int(owner.max(initial=-1)) + 1)
+    # One leaf far out, another next to 0: what the one decides is not hidden behind both.
+    leaves = 10 ** rng.uniform(-5, 5, int(owner.max(initial=-1)) + 1)
     return leaves[owner] * rng.normal(size=d)
 
 
@@ -68,7 +69,7 @@ def _positive(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator)
 
 
 def _far(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    signed = [_generic, _positive, _negative, _equal][int(rng.integers(4))]
+    signed = [_generic, _positive, _negative, _equal, _sparse][int(rng.integers(5))]
     return signed(d, float(rng.choice(_FAR)), owner, rng)
 
 
@@ -94,7 +95,8 @@ def rows_to_visit(columns: Sequence[np.ndarray], most: int, rng: np.random.Gener
     for column in flat:
         for values in column.T[: most // 8]:
             chosen += [int(np.argmin(values)), int(np.argmax(values))]
-            if np.all(values == np.rint(values)):  # labels: one row of every class
+            # Labels: one row of every class.
+            if column.shape[1] == 1 and np.all(values == np.rint(values)):
                 chosen += np.unique(values, return_index=True)[1][: most // 8].tolist()
         size = np.max(np.abs(column), axis=1, initial=0.0)
         chosen += [int(np.argmin(size)), int(np.argmax(size))]

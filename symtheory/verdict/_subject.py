@@ -193,19 +193,37 @@ def _of_model(model: Any) -> Subject:
     rows = max((law.rows for law in laws.values() if hasattr(law, "columns")), default=0)
     most = max(_LEAST_ROWS, min(_MOST_ROWS, _NUMBERS // max(model.dimension, 1)))
 
+    visits: dict[int, np.ndarray] = {}
+
     def draw(rng: np.random.Generator, count: int) -> tuple[Any, Any]:
-        drawn = {name: _draws(law, rng, count, most) for name, law in laws.items()}
+        drawn = {name: _draws(law, rng, count, most, visits) for name, law in laws.items()}
         constants = {n: rng.normal(size=(count, *shape)) for n, shape in open_constants.items()}
         return (drawn[""] if list(drawn) == [""] else drawn), constants
 
     return Subject(loss, params, draw, rows=min(rows, most), name=model.name)
 
 
-def _draws(law: Any, rng: np.random.Generator, count: int, most: int) -> Any:
-    """Draw from the support of a law; where it has no bounds, at many magnitudes too."""
+def samples(model: Any, rng: np.random.Generator, count: int) -> Any:
+    """Return samples of the laws of a model with everything bound, in double precision."""
+    drawn = {name: _draws(law, rng, count) for name, law in model.laws.items()}
+    return drawn[""] if list(drawn) == [""] else drawn
+
+
+def _draws(
+    law: Any, rng: np.random.Generator, count: int, most: int = 0, visits: Any = None
+) -> Any:
+    """Draw from a law; with `most`, from its support: at many magnitudes where it has no bounds.
+
+    Of a data set at most that many rows are drawn from then, chosen so as to differ.
+    """
+    if hasattr(law, "columns") and not most:
+        chosen = rng.integers(0, law.rows, count)
+        return {name: np.asarray(v, dtype=float)[chosen] for name, v in law.columns.items()}
     if hasattr(law, "columns"):
         columns = {name: np.asarray(v, dtype=float) for name, v in law.columns.items()}
-        visited = rows_to_visit(list(columns.values()), most, rng)
+        if id(law) not in visits:
+            visits[id(law)] = rows_to_visit(list(columns.values()), most, rng)
+        visited = visits[id(law)]
         chosen = np.resize(rng.permutation(visited), count)
         return {name: values[chosen] for name, values in columns.items()}
     shape = tuple(int(n) for n in law.shape)
@@ -214,13 +232,20 @@ def _draws(law: Any, rng: np.random.Generator, count: int, most: int) -> Any:
             key = jax.random.key(int(rng.integers(2**31)))
             return np.asarray(law.sample(key, (count,), np.float64))
     size = math.prod(shape)
-    if law.cov is None or isinstance(law.cov, str):  # all of R^n, for some covariance at least
+    if most and (law.cov is None or isinstance(law.cov, str)):
+        # All of R^n, for some covariance at least.
         noise = parameter_points([size], count, rng)[rng.permutation(count)]
     else:
-        root = np.linalg.eigh(np.asarray(law.cov, dtype=float))
+        cov = np.eye(size) if law.cov is None else np.asarray(law.cov, dtype=float)
+        root = np.linalg.eigh(cov)
         root = root.eigenvectors * np.sqrt(np.clip(root.eigenvalues, 0, None))
         noise = rng.normal(size=(count, size)) @ root.T
-        noise *= np.where(rng.random((count, 1)) < 0.5, 1.0, 10 ** rng.uniform(-3, 3, (count, 1)))
+        if most:
+            noise *= np.where(
+                rng.random((count, 1)) < 0.5, 1.0, 10 ** rng.uniform(-3, 3, (count, 1))
+            )
+    if most:  # and its middle, where a term without data stands alone
+        noise[rng.random(count) < 0.1] = 0.0
     mean = 0.0 if isinstance(law.mean, str) else np.asarray(law.mean, dtype=float)
     out = noise.reshape(count, *shape) + mean
     return out.astype(np.float32).astype(float) if law.cov is None else out
