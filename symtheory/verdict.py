@@ -47,6 +47,7 @@ class Verdict:
         measured: What was found.
         standard_error: Standard error of `measured`.
         margin: Half-width of the equivalence interval around `predicted`.
+        detectable: The smallest deviation that the measurement would have refuted.
         residual: What is left of an identity (exactly 0 when proved).
         witness: A point at which the claim fails, when it is refuted by one.
         assumptions: What the claim presupposes.
@@ -64,6 +65,7 @@ class Verdict:
     measured: Any = None
     standard_error: float | None = None
     margin: float | None = None
+    detectable: float | None = None
     residual: Any = None
     witness: Mapping[str, Any] | None = None
     assumptions: tuple[str, ...] = ()
