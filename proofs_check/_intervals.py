@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import symtheory as st
+from proofs_check._claim import TooShortError
+
+Measure = TypeVar("Measure", bound=Callable[..., st.Verdict])
 
 CONFIDENCE = 0.999
 """Of every interval; with margins several standard errors wide, false alarms are rarer still."""
@@ -26,6 +31,30 @@ def tends_to(claim: str, predicted: Any, points: list[Any], margin: Any) -> st.V
     """
     measured = ", ".join(f"{estimate} at {step:g}" for step, estimate in points)
     return within(f"{claim}: limit of {measured}", predicted, st.trend(points).limit, margin)
+
+
+def measured(function: Measure) -> Measure:
+    """Let a measurement whose runs are too short, or not at rest, decide nothing."""
+
+    @functools.wraps(function)
+    def decided(*arguments: Any, **options: Any) -> st.Verdict:
+        try:
+            return function(*arguments, **options)
+        except (TooShortError, st.NotStationaryError) as error:
+            claim = (function.__doc__ or "measurement").strip().splitlines()[0]
+            how = f"{error}; allow more with --budget"
+            return st.Verdict(st.Status.INCONCLUSIVE, claim, how=how)
+
+    return decided  # type: ignore[return-value]
+
+
+def at_rest(records: Any, margin: float, burn_in: float) -> st.Estimate:
+    """Return the mean over the last part of a run, which has to be at rest there.
+
+    Raises:
+        NotStationaryError: Its halves are not equivalent within the margin.
+    """
+    return st.stationary_mean(records, margin, burn_in=burn_in, confidence=CONFIDENCE)
 
 
 def near(claim: str, predicted: Any, values: Any, margin: Any) -> st.Verdict:
