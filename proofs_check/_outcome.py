@@ -26,8 +26,7 @@ class Spec:
     def __post_init__(self) -> None:
         if not 0 <= self.seconds < float("inf"):
             raise st.InputError(
-                "the budget is a number of seconds per statement, 0 or more, got "
-                f"{self.seconds:g}"
+                f"the budget is a number of seconds per statement, 0 or more, got {self.seconds:g}"
             )
         if self.seed < 0:
             raise st.InputError(f"the seed is not negative, got {self.seed}")

@@ -102,8 +102,9 @@ def check(
     Args:
         chosen: Which statements.
         spec: Seed and budget.
-        folder: Where outcomes are kept, and the finished stages of those under way; what is found there of the same spec and version is taken over, so that a
-            killed run goes on where it was.
+        folder: Where outcomes are kept, and the finished stages of those under way; what is found
+            there of the same spec and version is taken over, so that a killed run goes on where
+            it was.
         jobs: How many statements are checked at a time, each in a process of its own.
         fresh: Check again what is already there.
 

@@ -138,7 +138,7 @@ def _grows(weight_decay: float, key: jax.Array, budget: Budget) -> st.Verdict:
     start = jax.random.normal(keys[2], (8,))
     start = {"w": start / jnp.linalg.norm(start) * uniform(keys[3], 1.2, 1.6)}
     replicas, effective, ratios = 256, 0.1, []
-    steps = budget.steps(replicas, nanoseconds=1000.0, share=0.5, most=600)
+    steps = budget.steps(replicas, nanoseconds=1000.0, share=0.5, most=600, least=150)
     for rate, count in ((effective, steps), (effective / 2, 4 * steps)):
         run = st.simulate(
             model, st.SGD(rate * (1 - beta), batch, weight_decay, beta), params=start,
@@ -198,3 +198,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """With weight decay."""
     return _grows(0.2, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """Without weight decay."""
+    return _grows(0.0, jax.random.key(1), Budget(1.0))

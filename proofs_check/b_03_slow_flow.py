@@ -193,3 +193,8 @@ def control() -> st.Verdict:
     still = {name: 0 * drift for name, drift in rest.relative_drifts.items()}
     rest = dataclasses.replace(rest, relative_drifts=still)
     return _rests(flow, rest, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The prediction of all generators."""
+    return _rests(*_drawn(np.random.default_rng(1)), jax.random.key(1), Budget(1.0))

@@ -144,3 +144,8 @@ def _bent(p: Any, z: Any, c: Any) -> Any:
 def control() -> st.Verdict:
     """A tanh between the layers."""
     return _quadratic_laws(_bent, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """Two linear layers."""
+    return _quadratic_laws(_squared, jax.random.key(1), Budget(1.0))

@@ -127,3 +127,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Both factors grow: not a symmetry."""
     return _transport(lambda p: {"U": p["U"], "W": p["W"]}, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """One factor grows as the other shrinks."""
+    return _transport(lambda p: {"U": p["U"], "W": -p["W"]}, jax.random.key(1), Budget(1.0))

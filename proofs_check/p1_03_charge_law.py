@@ -188,3 +188,8 @@ def control() -> st.Verdict:
     kind = st.zoo.load("scalar-factor").model
     broken = st.Model(_tilted, kind.params, kind.random, kind.constants, name="tilted factor")
     return _follows(broken, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The loss that has the rescaling."""
+    return _follows(st.zoo.load("scalar-factor").model, jax.random.key(1), Budget(1.0))

@@ -108,8 +108,8 @@ def _counted() -> tuple[Any, Any]:
 @functools.cache
 def _law() -> tuple[Any, st.Model]:
     example = st.zoo.load("two-layer-linear")
-    model = example.bound(dy=1, h=1, dx=2)
-    return st.derive(model, example.symmetries["rescaling"]), model
+    law = st.derive(example.sized(dy=1, h=1, dx=2), example.symmetries["rescaling"])
+    return law, example.bound(dy=1, h=1, dx=2)
 
 
 def _derived() -> list[st.Verdict]:
@@ -141,7 +141,7 @@ def _stepped(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
     drift = law.discrete_drift.callable()
     observe = {
         **law.observables(), "size": size, "push": noise_size,
-        "drift": lambda p: drift(p, **settings),
+        "drift": lambda p: drift(p, **settings, **model.values),
     }  # fmt: skip
     run = st.simulate(
         model, st.SGD(**settings), params=start, steps=steps, replicas=replicas, key=keys[4],
@@ -203,15 +203,25 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
                                            _drifts(keys[1], budget)])  # fmt: skip
 
 
-def _tilted(p: Any, z: Any, c: Any) -> Any:
-    output = (p["U"] @ p["W"] - c["V"]) @ z["x"] + 0.3 * p["U"][:, 0] * z["x"][0]
+def _tilted(tilt: float, p: Any, z: Any, c: Any) -> Any:
+    output = (p["U"] @ p["W"] - c["V"]) @ z["x"] + tilt * p["U"][:, 0] * z["x"][0]
     return jnp.sum((output - z["eps"]) ** 2)
 
 
 def control() -> st.Verdict:
     """The rescaling is no symmetry of the loss that is trained."""
+    return _controlled(0.3)
+
+
+def twin() -> st.Verdict:
+    """The same data and teacher without the tilt."""
+    return _controlled(0.0)
+
+
+def _controlled(tilt: float) -> st.Verdict:
     kind = st.zoo.load("two-layer-linear").model
-    broken = st.Model(_tilted, kind.params, kind.random, kind.constants, name="tilted net")
-    bound = broken.bind(dy=1, h=1, dx=2, Sigma_x=jnp.eye(2), Sigma_eps=jnp.eye(1),
-                        V=jnp.ones((1, 2)))  # fmt: skip
+    loss = functools.partial(_tilted, tilt)
+    model = st.Model(loss, kind.params, kind.random, kind.constants, name="tilted net")
+    bound = model.bind(dy=1, h=1, dx=2, Sigma_x=jnp.eye(2), Sigma_eps=jnp.eye(1),
+                       V=jnp.ones((1, 2)))  # fmt: skip
     return _stepped(bound, jax.random.key(1), Budget(1.0))

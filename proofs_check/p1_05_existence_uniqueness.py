@@ -32,7 +32,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import near, tends_to
+from proofs_check._intervals import at_rest, measured, near, tends_to
 from proofs_check._paths import size, tail, uniform
 from proofs_check._steps import cited, proof, same, sign, small
 from proofs_check._symbols import Symbols
@@ -128,6 +128,7 @@ def _law() -> tuple[Any, st.Model]:
     return st.derive(model, example.symmetries["rescaling"]), model
 
 
+@measured
 def _same_end(spread: tuple[float, float], key: jax.Array, budget: Budget) -> st.Verdict:
     """Start SGD at two points of one orbit and compare where it ends, with lambda* and alike.
 
@@ -163,12 +164,16 @@ def _same_end(spread: tuple[float, float], key: jax.Array, budget: Budget) -> st
     how = f"two points {2 * flow:.2f} apart, certified brackets of lambda*"
     parts = [*(p.verdict for p in points),
              small("lambda* is the same point of the orbit from both", off, 1e-8, how)]  # fmt: skip
-    steps = budget.steps(replicas, nanoseconds=200.0, share=0.5, most=4000)
+    # Slow time, in which a step is eta^2: most of it is left out, several relaxation times.
+    least = int(0.6 / rate**2)
+    steps = budget.steps(replicas, nanoseconds=200.0, share=0.5, most=4000, least=least)
     line = []
     for eta, count in ((rate, steps), (rate / 2, 4 * steps)):
         runs = ends(eta, count)
         tails = [tail(run, share=0.3)[:, 0] for run in runs]
         scale = float(np.mean([tail(run, "size") for run in runs]))
+        for run in runs:
+            at_rest(run.observables["charge"][..., 0], 0.05 * scale, 0.7)
         claim = f"SGD ends at the same charge from both points, eta = {eta:g}"
         parts.append(near(claim, 0.0, tails[0] - tails[1], 0.05 * scale))
         line.append((eta, st.mean_over_replicas(np.concatenate(tails))))
@@ -184,3 +189,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """The second input is always 0, so that the minima are many orbits, and SGD leaves its own."""
     return _same_end((1.0, 0.0), jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """Both inputs vary, so that the minima are one orbit."""
+    return _same_end((1.0, 2.0), jax.random.key(1), Budget(1.0))

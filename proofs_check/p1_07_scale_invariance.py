@@ -29,7 +29,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import near, tends_to
+from proofs_check._intervals import at_rest, measured, near, tends_to
 from proofs_check._paths import size, tail, uniform
 from proofs_check._steps import cited, proof, same
 from proofs_check._symbols import Symbols
@@ -134,6 +134,7 @@ def _inverse(params: Any) -> Any:
     return 1 / size(params)
 
 
+@measured
 def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
     """Measure stationary moments of |theta|^2 and compare them with the fixed points."""
     keys = jax.random.split(key, 5)
@@ -143,7 +144,7 @@ def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
     # g = -y (x - w (w.x)) on the unit sphere: S |g_B|^2 is chi^2 with d - 1 degrees of freedom.
     noise, spread = _WIDTH - 1.0, 2 / (_WIDTH - 1)
     replicas = 256
-    steps = budget.steps(replicas, nanoseconds=1000.0, share=0.3, most=1000)
+    steps = budget.steps(replicas, nanoseconds=1000.0, share=0.3, most=1000, least=200)
     parts, line = [], []
     for eta, count in ((rate, steps), (rate / 2, 2 * steps)):
         dynamics = st.SGD(eta, batch, gamma)
@@ -155,6 +156,7 @@ def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
             observe={"size": size, "inverse": _inverse, "fourth": _fourth}, record_every=5,
         )  # fmt: skip
         mean, inverse, fourth = (tail(run, name, 0.7) for name in ("size", "inverse", "fourth"))
+        at_rest(run.observables["fourth"], 0.1 * float(fourth.mean()), 0.3)
         at = f", eta = {eta:.3f}, gamma = {gamma:.3f}, S = {batch}"
         parts += [
             near(f"E[n] = u E[1/n]{at}", 0.0, mean - want.discrete * inverse,
@@ -183,3 +185,8 @@ def control() -> st.Verdict:
     linear = lambda p, z: -z["y"] * (z["x"] @ p["w"])
     broken = st.Model(linear, kind.params, kind.random, name="linear layer")
     return _settles(broken, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The loss depends on the direction alone."""
+    return _settles(st.zoo.load("scale-invariant").bound(d=_WIDTH), jax.random.key(1), Budget(1.0))

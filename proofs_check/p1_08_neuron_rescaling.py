@@ -33,7 +33,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import tends_to
+from proofs_check._intervals import at_rest, measured, tends_to
 from proofs_check._paths import size, step_law, tail, uniform
 from proofs_check._steps import cited, proof, same
 from proofs_check._symbols import Symbols
@@ -145,6 +145,7 @@ def _observables(decay: float) -> Any:
     return {"charge": charge, "gradient_form": form, "size": size}
 
 
+@measured
 def _balanced(activation: Any, key: jax.Array, budget: Budget) -> st.Verdict:
     """Two neurons, unbalanced each in its own way: every step, and where SGD takes them."""
     keys = jax.random.split(key, 4)
@@ -165,7 +166,9 @@ def _balanced(activation: Any, key: jax.Array, budget: Budget) -> st.Verdict:
     start = {"W": moved[:, None] * inner, "u": np.array([length, -length]) / moved}
     replicas, rate, line = 128, 0.025, []
     observe = _observables(1.0)
-    steps = budget.steps(replicas, nanoseconds=250.0, share=0.3, most=5000)
+    # Slow time, in which a step is eta^2: most of it is left out, several relaxation times.
+    least = int(1.5 / rate**2)
+    steps = budget.steps(replicas, nanoseconds=250.0, share=0.3, most=5000, least=least)
     short = st.simulate(
         model, st.SGD(rate), params=start, steps=50, replicas=replicas, key=keys[3],
         observe=observe, record_every=1,
@@ -176,6 +179,8 @@ def _balanced(activation: Any, key: jax.Array, budget: Budget) -> st.Verdict:
             model, st.SGD(eta), params=start, steps=count, replicas=replicas, key=keys[3],
             observe=observe,
         )  # fmt: skip
+        for neuron in range(2):
+            at_rest(run.observables["charge"][..., neuron], 0.12 * length, 0.7)
         line.append((eta, tail(run, share=0.3)))
     first = [tuple(float(c) for c in np.asarray(_observables(1.0)["charge"](start)))]
     for neuron in range(2):
@@ -195,3 +200,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """tanh is not homogeneous."""
     return _balanced(jnp.tanh, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """relu is homogeneous."""
+    return _balanced(jax.nn.relu, jax.random.key(1), Budget(1.0))

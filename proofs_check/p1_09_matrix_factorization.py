@@ -246,3 +246,8 @@ def _skipped(p: Any, z: Any, c: Any) -> Any:
 def control() -> st.Verdict:
     """A skip connection: the loss depends on W beside U W."""
     return _follows(_skipped, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """No skip connection."""
+    return _follows(_squared, jax.random.key(1), Budget(1.0))

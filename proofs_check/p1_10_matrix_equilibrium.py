@@ -248,3 +248,10 @@ def control() -> st.Verdict:
     """Label noise and inputs that lie askew to V: B.3 says where SGD rests then."""
     model, V = misaligned(np.random.default_rng(1))
     return _rests(model, V, (0.0,), jax.random.key(1), Budget(0.7))
+
+
+def twin() -> st.Verdict:
+    """The same net and inputs with isotropic label noise."""
+    model, V = misaligned(np.random.default_rng(1))
+    model = net(V, model.values["Sigma_x"], np.eye(2))
+    return _rests(model, V, (0.0,), jax.random.key(1), Budget(0.7))

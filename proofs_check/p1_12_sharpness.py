@@ -32,11 +32,13 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
-from proofs_check._intervals import tends_to
+from proofs_check._intervals import at_rest, measured, tends_to
 from proofs_check._steps import cited, proof, same, sign
 from proofs_check._two_layer import axes, generator, minimum, net, spread, teacher
 
 _RATES = (0.016, 0.008)
+_LEAST = 0.8
+"""Slow time, in which a step is eta^2: several relaxation times, a third of them left out."""
 
 
 def claim() -> Claim:
@@ -170,30 +172,37 @@ def _sharpening() -> st.Verdict:
     return st.conjunction("anisotropic label noise can sharpen", steps)
 
 
+@measured
 def _measured(
-    V: Any, cov_x: Any, cov_eps: Any, dynamics: Any, key: jax.Array, budget: Budget
+    V: Any,
+    cov_x: Any,
+    cov_eps: Any,
+    dynamics: Any,
+    key: jax.Array,
+    budget: Budget,
+    model: st.Model | None = None,
 ) -> st.Verdict:
     """Compare the trace of the Hessian of L where the dynamics settle, eta to 0, with S_NE."""
     rows, total, replicas = len(V), float(np.trace(cov_x)), 64
     found = st.two_layer_sharpness(V, cov_x, cov_eps)
-    model, start = net(V, cov_x, cov_eps), minimum(generator(key), V)
+    model, start = model or net(V, cov_x, cov_eps), minimum(generator(key), V)
 
     def trace(p: Any) -> Any:
         inputs = jnp.einsum("hi,ij,hj->", p["W"], jnp.asarray(cov_x), p["W"])
         return 2 * rows * inputs + 2 * total * jnp.sum(p["U"] ** 2)
 
-    points = []
+    points, size = [], found.noise_equilibrium.trace
     for n, rate in enumerate(_RATES):
         steps = budget.steps(
-            replicas, nanoseconds=250.0, share=(0.2, 0.8)[n], most=int(4 / rate**2)
-        )
+            replicas, nanoseconds=250.0, share=(0.2, 0.8)[n], most=int(4 / rate**2),
+            least=int(_LEAST / rate**2),
+        )  # fmt: skip
         run = st.simulate(
             model, dynamics(rate), params=start, steps=steps, replicas=replicas,
             key=jax.random.fold_in(key, n), observe=trace,
         )  # fmt: skip
         records = run.observables["trace"]
-        late = records[:, records.shape[1] // 3 :].mean(axis=1)
-        points.append((rate, st.mean_over_replicas(late)))
+        points.append((rate, at_rest(records, 0.04 * size, 1 / 3)))
     want, balanced = found.noise_equilibrium.trace, found.norm_balanced.trace
     claim = f"S_NE as eta -> 0; S_bal is {balanced:.4g}, S_min {found.minimum.trace:.4g}"
     return tends_to(claim, want, points, 0.04 * want)
@@ -222,6 +231,29 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 
 
 def control() -> st.Verdict:
-    """Gradient flow has no noise to balance: it stays where it started."""
-    V, cov_x = np.eye(2, 3), np.diag([0.5, 1.0, 2.0])
-    return _measured(V, cov_x, np.eye(2), st.GradientFlow, jax.random.key(0), Budget(0.002))
+    """Label noise that depends on x: it grows with the third input, of the same mean square."""
+    return _controlled(_dependent)
+
+
+def twin() -> st.Verdict:
+    """Label noise of the same mean square that does not depend on x."""
+    return _controlled(_independent)
+
+
+def _independent(p: Any, z: Any, c: Any) -> Any:
+    return jnp.sum((p["U"] @ (p["W"] @ z["x"]) - c["V"] @ z["x"] - z["eps"]) ** 2)
+
+
+def _dependent(p: Any, z: Any, c: Any) -> Any:
+    scale = z["x"][2] / c["spread"]
+    return _independent(p, {**z, "eps": scale * z["eps"]}, c)
+
+
+def _controlled(loss: Any) -> st.Verdict:
+    V, cov_x = np.eye(2, 3), np.diag([0.25, 0.5, 4.0])
+    model = st.Model(
+        loss, {"U": (2, 2), "W": (2, 3)}, {"x": st.Normal(3, cov=cov_x), "eps": st.Normal(2)},
+        {"V": (2, 3), "spread": ()}, name="two layers",
+    ).bind(V=V, spread=2.0)  # fmt: skip
+    key = jax.random.key(0)
+    return _measured(V, cov_x, np.eye(2), st.SGD, key, Budget(0.5), model)

@@ -197,3 +197,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """A hundredth of the label noise: nothing is balanced in the same time."""
     return _warms_up(0.01, *_drawn(np.random.default_rng(0)), jax.random.key(0), Budget(2.0))
+
+
+def twin() -> st.Verdict:
+    """The label noise of the prediction."""
+    return _warms_up(1.0, *_drawn(np.random.default_rng(0)), jax.random.key(0), Budget(2.0))

@@ -201,3 +201,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """A saturated net is far from the symmetry."""
     return _nearly(4.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """A slightly bent net."""
+    return _nearly(0.01, jax.random.key(1), Budget(1.0))

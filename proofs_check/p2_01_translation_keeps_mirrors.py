@@ -118,3 +118,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """The mirror stays where it was."""
     return _kept(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The mirror moves along."""
+    return _kept(1.0, jax.random.key(1), Budget(1.0))

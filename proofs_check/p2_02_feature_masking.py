@@ -164,3 +164,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """The state is not on the mirror."""
     return _masked(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The state is on the mirror."""
+    return _masked(1.0, jax.random.key(1), Budget(1.0))

@@ -198,3 +198,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Adam and a mirror that lies along no axis."""
     return _stays("adam", _linear, True, jax.random.key(1), Budget(1.0), False)
+
+
+def twin() -> st.Verdict:
+    """Adam and a mirror that exchanges two units, with which its map commutes."""
+    return _stays("adam", _linear, False, jax.random.key(1), Budget(1.0), False)

@@ -208,3 +208,8 @@ def control() -> st.Verdict:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library warns of just this
         return _removed(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """With weight decay."""
+    return _removed(0.05, jax.random.key(1), Budget(1.0))

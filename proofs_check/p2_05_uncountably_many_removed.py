@@ -234,3 +234,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Plain syre: four units of two weights leave two directions with a^T theta_0 = 0."""
     return _left(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """A decay whose strength differs between the coordinates."""
+    return _left(0.2, jax.random.key(1), Budget(1.0))

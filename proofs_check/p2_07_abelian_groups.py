@@ -158,6 +158,15 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 
 def control() -> st.Verdict:
     """The symmetries of a polygon with 16 corners, which do not commute: 17 mirrors, 5 bits."""
-    angle = 2 * np.pi / 16
+    return _polygon(16)
+
+
+def twin() -> st.Verdict:
+    """Those of a polygon with 2 corners, a rectangle, which commute: 3 mirrors, 2 bits."""
+    return _polygon(2)
+
+
+def _polygon(corners: int) -> st.Verdict:
+    angle = 2 * np.pi / corners
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return _strong([turn, np.diag([1.0, -1.0])], jax.random.key(1), Budget(0.3))

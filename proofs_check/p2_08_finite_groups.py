@@ -151,3 +151,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """At points that the group moves."""
     return _repels(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """At fixed points."""
+    return _repels(1.0, jax.random.key(1), Budget(1.0))

@@ -200,3 +200,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Plain decay: no bias, so nothing tilts the pitchfork."""
     return _escapes(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """With the bias."""
+    return _escapes(1.0, jax.random.key(1), Budget(1.0))

@@ -288,3 +288,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """The bias is 0, as in plain decay."""
     return _leave(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """With the bias."""
+    return _leave(1.0, jax.random.key(1), Budget(1.0))

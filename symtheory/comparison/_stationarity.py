@@ -81,10 +81,10 @@ def stationary_mean(
     array = np.asarray(records, dtype=np.float64)
     found = stationarity(array, margin, burn_in=burn_in, confidence=confidence)
     if found.status is Status.REFUTED:
+        moved = float(np.max(np.abs(found.measured)))
         raise NotStationaryError(
-            f"the run is not stationary: its mean still moves by {np.max(np.abs(found.measured)):.3g}"
-            f" between the halves of what is kept ({found.how}); run longer, or drop more of the "
-            "start with burn_in"
+            f"the run is not stationary: its mean still moves by {moved:.3g} between the halves of "
+            f"what is kept ({found.how}); run longer, or drop more of the start with burn_in"
         )
     if found.status is not Status.SUPPORTED:
         raise NotStationaryError(f"whether the run is stationary is not decided: {found.how}")
