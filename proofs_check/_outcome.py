@@ -77,6 +77,19 @@ class Outcome:
         }
 
 
+def power(verdict: dict[str, Any]) -> float | None:
+    """Return the largest share of an effect that a measurement, as JSON, would not have refuted.
+
+    >>> power({"parts": [{"detectable": 0.1, "effect": 2.0}, {"detectable": 1e-9, "effect": 1.0}]})
+    0.05
+    """
+    parts = verdict.get("parts", ())
+    shares = [share for part in parts if (share := power(part)) is not None]
+    if verdict.get("detectable") and verdict.get("effect"):
+        shares.append(float(verdict["detectable"]) / float(verdict["effect"]))
+    return max(shares, default=None)
+
+
 UP_TO_CITATIONS = "proved up to citations"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import symtheory as st
 from proofs_check._claim import Budget
 from proofs_check._kept import Place, place, prepare
-from proofs_check._outcome import Outcome, Spec, citations, exact_status, overall
+from proofs_check._outcome import Outcome, Spec, citations, exact_status, overall, power
 from proofs_check._registry import Statement
 from proofs_check._workers import side_by_side
 
@@ -64,6 +64,7 @@ def run_one(statement: Statement, spec: Spec, kept: Place | None = None) -> Outc
             "assumptions": list(claim.assumptions),
             "relation": claim.relation,
             "reference": claim.reference,
+            "smallest_refuted": power(verdicts["empirical"]),
             "citations": citations(verdicts["exact"]),
             **verdicts,
         },

@@ -149,4 +149,7 @@ def _value(symbol: Any, rng: random.Random) -> Any:
 def small(claim: str, size: float, tolerance: float, how: str) -> st.Verdict:
     """Decide whether what should vanish up to rounding is below a tolerance, stated in advance."""
     status = st.Status.SUPPORTED if size <= tolerance else st.Status.REFUTED
-    return st.Verdict(status, claim, how=how, predicted=0.0, measured=size, margin=tolerance)
+    return st.Verdict(
+        status, claim, how=how, predicted=0.0, measured=size, margin=tolerance,
+        detectable=float(tolerance), effect=1.0,
+    )  # fmt: skip

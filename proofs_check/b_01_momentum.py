@@ -185,7 +185,7 @@ def _forgets(key: jax.Array, budget: Budget) -> st.Verdict:
         line.append((rate, st.mean_over_replicas(ends[0] - ends[1])))
         shown.append(f"{ends[0].mean():.4f} and {ends[1].mean():.4f}")
     claim = "as eta -> 0 the charge is where SGD at eta/(1 - beta) takes it"
-    found = tends_to(claim, 0.0, line, 0.06 * scale)
+    found = tends_to(claim, 0.0, line, 0.06 * scale, scale)
     how = f"beta = {beta:.3f}, on the way to the equilibrium: {'; '.join(shown)}"
     return st.conjunction("a net with momentum, against plain SGD", [found], how=how)
 

@@ -172,9 +172,9 @@ def _follows(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
     line = [(h, st.mean_over_replicas(s)) for h, s in zip(steps, swings, strict=True)]
     parts = [
         near("C(t) - C(0) is the integral of -4 gamma C + 2 sigma^2 Tr[Sigma A]", 0.0, paths[1],
-             0.06 * scale),
+             0.06 * scale, scale),
         tends_to("the quadratic variation of C vanishes as the step does (relative to |theta|^2's)",
-                 0.0, line, 0.01 * reference),
+                 0.0, line, 0.01 * reference, reference),
     ]  # fmt: skip
     return proof("the charge law under the SDE", parts)
 

@@ -153,7 +153,9 @@ def _stepped(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
     scale = eta**2 * float(seen["push"][:, :-1].sum(axis=1).mean())
     parts = [
         step_law(run),
-        near("the mean change of C is the sum of the predicted ones", 0.0, left, 0.08 * scale),
+        near(
+            "the mean change of C is the sum of the predicted ones", 0.0, left, 0.08 * scale, scale
+        ),
     ]
     return proof("SGD at a finite learning rate", parts)
 
@@ -189,7 +191,7 @@ def _drifts(key: jax.Array, budget: Budget) -> st.Verdict:
     scale = float(drifts[0].mean())
     parts.append(
         near("without noise |C(t) - C(0)| vanishes linearly with eta", 0.0,
-             2 * drifts[2] - drifts[1], 0.1 * scale)
+             2 * drifts[2] - drifts[1], 0.1 * scale, scale)
     )  # fmt: skip
     how = f"eta {eta:.3g}, {eta / 2:.3g}, {eta / 4:.3g}: " + ", ".join(
         f"{d.mean():.3g}" for d in drifts

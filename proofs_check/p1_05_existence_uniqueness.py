@@ -175,10 +175,10 @@ def _same_end(spread: tuple[float, float], key: jax.Array, budget: Budget) -> st
         for run in runs:
             at_rest(run.observables["charge"][..., 0], 0.05 * scale, 0.7)
         claim = f"SGD ends at the same charge from both points, eta = {eta:g}"
-        parts.append(near(claim, 0.0, tails[0] - tails[1], 0.05 * scale))
+        parts.append(near(claim, 0.0, tails[0] - tails[1], 0.05 * scale, scale))
         line.append((eta, st.mean_over_replicas(np.concatenate(tails))))
     claim = "as eta -> 0 SGD ends at C(theta at lambda*)"
-    parts.append(tends_to(claim, first, line, 0.05 * scale))
+    parts.append(tends_to(claim, first, line, 0.05 * scale, scale))
     return proof("the same equilibrium from two initializations of one orbit", parts)
 
 

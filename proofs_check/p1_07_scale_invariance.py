@@ -160,7 +160,7 @@ def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
         at = f", eta = {eta:.3f}, gamma = {gamma:.3f}, S = {batch}"
         parts += [
             near(f"E[n] = u E[1/n]{at}", 0.0, mean - want.discrete * inverse,
-                 0.02 * float(mean.mean())),
+                 0.02 * float(mean.mean()), float(mean.mean())),
             near(f"E[n^2] with the spread of |g|^2{at}", want.with_spread, fourth,
                  0.03 * want.with_spread),
         ]  # fmt: skip

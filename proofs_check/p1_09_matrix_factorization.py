@@ -210,7 +210,7 @@ def _follows(loss: Callable[..., Any], key: jax.Array, budget: Budget) -> st.Ver
     parts = [
         step_law(_replaced(run, flat)),
         near("the mean change of every entry of Q is the sum of the predicted ones", 0.0, left,
-             0.1 * scale),
+             0.1 * scale, scale),
         _formula(law, start, values),
     ]  # fmt: skip
     return proof("Q under SGD", parts)

@@ -183,11 +183,11 @@ def _nearly(breaking: float, key: jax.Array, budget: Budget) -> st.Verdict:
     parts += [
         *(
             near(f"the charge law is off by at most {_SHARE:g} eps of the noise, eps = {eps:g}",
-                 0.0, found, _SHARE * eps)
+                 0.0, found, _SHARE * eps, 1.0)
             for eps, found in zip((breaking, breaking / 2), broken, strict=True)
         ),
         near("the diffusion falls as eps^2: its ratio at eps and eps/2 is near 4", 0.0,
-             swings[0] - 4 * swings[1], 0.6 * float(swings[0].mean())),
+             swings[0] - 4 * swings[1], 0.6 * float(swings[0].mean()), float(swings[0].mean())),
     ]  # fmt: skip
     how = f"off by {broken[0].mean():.3g}, {broken[1].mean():.3g} of the noise; "
     how += f"E[(g . A theta)^2] {swings[0].mean():.3g}, {swings[1].mean():.3g}"

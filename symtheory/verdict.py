@@ -48,6 +48,7 @@ class Verdict:
         standard_error: Standard error of `measured`.
         margin: Half-width of the equivalence interval around `predicted`.
         detectable: The smallest deviation that the measurement would have refuted.
+        effect: The size of what the claim is about, to read `detectable` by.
         residual: What is left of an identity (exactly 0 when proved).
         witness: A point at which the claim fails, when it is refuted by one.
         assumptions: What the claim presupposes.
@@ -66,6 +67,7 @@ class Verdict:
     standard_error: float | None = None
     margin: float | None = None
     detectable: float | None = None
+    effect: float | None = None
     residual: Any = None
     witness: Mapping[str, Any] | None = None
     assumptions: tuple[str, ...] = ()

@@ -92,7 +92,7 @@ def equivalence(
         how = f"{what}: not decisive; {_advice(off, error, count, width, half, level)}"
     if math.isfinite(detectable):
         how += f"; a deviation of {detectable:.3g}{f' {unit}' if unit else ''}"
-        if effect:
+        if effect and effect != 1:
             how += f" ({detectable / abs(effect):.2g} of the effect)"
         how += " would have been refuted"
     return Verdict(
@@ -104,6 +104,7 @@ def equivalence(
         standard_error=float(np.max(error, initial=0.0)),
         margin=float(width) if width.ndim == 0 else float(np.min(width)),
         detectable=detectable if math.isfinite(detectable) else None,
+        effect=effect,
         residual=_plain(mean - want),
         assumptions=assumptions,
         reference=reference,

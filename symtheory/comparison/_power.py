@@ -140,7 +140,7 @@ def _noise(runs: Sequence[Evidence], power: float, level: float) -> Verdict:
     reach = float(min(others))
     verdict = equivalence(
         claim, expected, estimate, max(reach / 2, 1e-300), level,
-        unit="times the run's noise",
+        effect=1.0, unit="times the run's noise",
     )  # fmt: skip
     return _with_longer(verdict, runs, estimate, reach / 2)
 
@@ -150,7 +150,8 @@ def _drift(runs: Sequence[Evidence], margin: float, level: float) -> Verdict:
     weights = _normalized([run.drift for run in runs])
     estimate = _fitted(runs, weights, 1.0)
     claim = "the measured drift over the predicted one is 1, and not 0"
-    return equivalence(claim, 1.0, estimate, margin, level, unit="times the predicted drift")
+    unit = "times the predicted drift"
+    return equivalence(claim, 1.0, estimate, margin, level, effect=1.0, unit=unit)
 
 
 def _normalized(directions: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -150,21 +150,6 @@ KNOWN_FAILURES: dict[str, tuple[str, ...]] = {
     "test_precision.py": (
         "test_case_lanes_underflow_false_completeness",
         "test_case_sharpness_of_a_data_set",
-        "test_case_stationary_mode_not_highest",
-    ),
-    "test_statistics.py": (
-        "test_case_compare_supports_no_wrong_law[0.0-400]",
-        "test_case_compare_supports_no_wrong_law[0.8-400]",
-        "test_case_compare_supports_no_wrong_law[1.2-4000]",
-        "test_case_compare_supports_no_wrong_law[1.2-400]",
-        "test_case_compare_supports_no_wrong_law[2.0-400]",
-        "test_case_controls_vacuous[0.002-b_02_whole_orbit]",
-        "test_case_controls_vacuous[0.002-p1_11_deep_linear]",
-        "test_case_controls_vacuous[0.4-b_02_whole_orbit]",
-        "test_case_controls_vacuous_on_the_valid_model[_b_02]",
-        "test_case_controls_vacuous_on_the_valid_model[_p1_04]",
-        "test_case_controls_vacuous_on_the_valid_model[_p1_11]",
-        "test_case_controls_vacuous_on_the_valid_model[_p1_12]",
     ),
     "test_ties_and_probes.py": (
         "test_case_bn_statistics",

@@ -73,6 +73,7 @@ def test_a_budget_too_small_to_conclude(name, monkeypatch):
     [statement] = proofs_check.find([name])
     monkeypatch.setattr(statement.module, "exact", lambda: Verdict(Status.PROVED, "not now"))
     monkeypatch.setattr(statement.module, "control", lambda: Verdict(Status.REFUTED, "not now"))
+    monkeypatch.setattr(statement.module, "twin", lambda: Verdict(Status.SUPPORTED, "not now"))
     [outcome] = proofs_check.check([statement], Spec(seed=3, seconds=1e-4))
     assert outcome.status == "inconclusive"
     assert "--budget" in outcome.data["empirical"]["how"]
