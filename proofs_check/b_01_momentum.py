@@ -34,7 +34,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import tends_to
 from proofs_check._paths import size, uniform
-from proofs_check._steps import cited, proof, same, sign
+from proofs_check._steps import from_statement, proof, same, sign
 from proofs_check._symbols import Symbols
 
 
@@ -91,10 +91,10 @@ def exact() -> st.Verdict:
             ),
             arrays,
         ),
-        cited("g . A theta = 0 for every sample", "P1.1"),
-        cited(
+        from_statement("g . A theta = 0 for every sample", "P1.1"),
+        from_statement(
             "E[g | theta, v] = grad L = 0, so E[g . A v] = 0 and E[g^T A g] = Tr[Sigma A]/S",
-            "white noise, with P1.4",
+            "P1.4",
         ),
         same("q = s/(S (1 - beta^2)) is stationary", beta**2 * square + noise / size, square),
         same("x = -beta eta q/(1 - beta) is stationary", beta * (cross - eta * square), cross),

@@ -30,7 +30,7 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import at_rest, measured, tends_to
-from proofs_check._steps import cited, proof
+from proofs_check._steps import proof, textbook
 from proofs_check._two_layer import generator, minimum, net, spread, teacher
 
 _RATES = (0.016, 0.008)
@@ -130,14 +130,14 @@ def exact() -> st.Verdict:
             ),
             {"R": symmetric, "T": symmetric, "N2": symmetric},
         ),
-        cited(
+        textbook(
             "a positive definite matrix has exactly one positive definite root: R X R = "
             "(R N2 R)^(1/2) exists and is the only one, so X is",
-            "spectral theorem; R. Bhatia, Positive Definite Matrices (2007), chapter 4",
+            "the positive root of a positive definite matrix", given="N1, N2 positive definite",
         ),
-        cited(
+        textbook(
             "g g^T = X gives g = X^(1/2) O with an orthogonal O, a rotation of the hidden basis",
-            "polar decomposition",
+            "polar decomposition", given="X positive definite",
         ),
     ]  # fmt: skip
     return proof("the equilibrium of the whole orbit", steps, claim().reference)

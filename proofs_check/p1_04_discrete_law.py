@@ -31,9 +31,10 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._draws import point
+from proofs_check._exactly import reads
 from proofs_check._intervals import near
 from proofs_check._paths import noise_size, size, step_law, uniform
-from proofs_check._steps import cited, proof, same
+from proofs_check._steps import from_statement, proof, same, textbook
 from proofs_check._symbols import Symbols
 
 
@@ -68,7 +69,7 @@ def exact() -> st.Verdict:
             ),
             {"A": symmetric, "t": "d", "g": "d", "eta": (), "gamma": ()},
         ),
-        cited("g . A theta = 0 for every sample, so for the mean of a minibatch", "P1.1"),
+        from_statement("g . A theta = 0 for every sample, so for the mean of a minibatch", "P1.1"),
         st.identity(
             "g_B^T A g_B of a mean of S gradients is 1/S^2 times the sum over pairs of samples",
             lambda a: (
@@ -88,10 +89,13 @@ def _pairs(one: Any, two: Any) -> st.Verdict:
     return st.conjunction(
         "E[g_B^T A g_B] = m^T A m + Tr[Sigma A]/S",
         [
-            cited(
-                "E[g^T A g] = m^T A m + Tr[Sigma A], E[g^T A h] = m^T A m for independent g, h; "
-                f"computed for Gaussian g: {one} and {two}",
+            reads("E[g^T A g] for one sample", one, "Tr[A Sigma] + (m^T A m)"),
+            reads("E[g^T A h] for two independent ones", two, "(m^T A m)"),
+            textbook(
+                "both are the same for every law with this mean and covariance, because they are "
+                "linear in its first and second moments, and products for independent samples",
                 "linearity of the expectation",
+                given="finite second moments",
             ),
             same("S q + S (S - 1) m over S^2 is m + (q - m)/S", *_counted()),
         ],

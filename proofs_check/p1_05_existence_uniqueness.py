@@ -34,7 +34,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import at_rest, measured, near, tends_to
 from proofs_check._paths import size, tail, uniform
-from proofs_check._steps import cited, proof, same, sign, small
+from proofs_check._steps import proof, same, sign, small, textbook
 from proofs_check._symbols import Symbols
 
 
@@ -89,14 +89,84 @@ def exact() -> st.Verdict:
             summand.subs(moved, simultaneous=True),
             summand.subs(lam, lam + shift),
         ),
-        cited(
-            "a sum of falling analytic functions is constant, or falls strictly and has at most "
-            "one zero; its limits at +-infinity have the signs that make it exist, finite or not",
-            "monotone functions",
-        ),
+        *_zeros(),
         *_closed_form(),
     ]
     return proof("existence, uniqueness and independence of the initialization", steps)
+
+
+def _zeros() -> list[st.Verdict]:
+    """Existence, strictness and the case G = 0, from the four kinds of summands."""
+    lam = sympy.Symbol("lambda", real=True)
+    mu, gamma, variance, c, s = sympy.symbols("mu gamma sigma2 c s", positive=True)
+    up, down = sympy.oo, -sympy.oo
+    kinds = {
+        "noise where mu_i > 0": (2 * variance * mu * s * sympy.exp(-2 * mu * lam), up, 0),
+        "decay where mu_i < 0": (4 * gamma * mu * c * sympy.exp(-2 * mu * lam), up, 0),
+        "noise where mu_i < 0": (-2 * variance * mu * s * sympy.exp(2 * mu * lam), 0, down),
+        "decay where mu_i > 0": (-4 * gamma * mu * c * sympy.exp(2 * mu * lam), 0, down),
+    }
+    falls, ends = [], []
+    for name, (term, left, right) in kinds.items():
+        falls.append(sign(f"{name}: it falls strictly", sympy.diff(term, lam), "negative"))
+        ends.append(_limit(f"{name}: at -infinity", term, lam, down, left))
+        ends.append(_limit(f"{name}: at +infinity", term, lam, up, right))
+    plus = [sign(f"{n}: positive", t, "positive") for n, (t, at, _) in kinds.items() if at == up]
+    minus = [sign(f"{n}: negative", t, "negative") for n, (t, at, _) in kinds.items() if at == 0]
+    return [
+        textbook(
+            "where some term is not zero G falls strictly: at most one zero",
+            "a sum of falling functions falls",
+            *falls,
+        ),
+        textbook(
+            "with a term of either sign G runs from +infinity to -infinity and has a zero: lambda* "
+            "is finite",
+            "intermediate value theorem",
+            *ends,
+            given="G is a sum of exponentials, continuous",
+        ),
+        textbook(
+            "with positive terms alone G > 0 falls to 0 at +infinity, lambda* = +infinity; with "
+            "negative ones alone lambda* = -infinity",
+            "a sum of numbers of one sign has it",
+            *plus,
+            *minus,
+            *ends,
+        ),
+        st.identity(
+            "Tr[A Sigma A] = sum_i mu_i^2 n_i^T Sigma n_i",
+            lambda a: (
+                jnp.trace(_spectral(a) @ a["S"] @ _spectral(a))
+                - jnp.einsum("i,ai,ab,bi->", a["mu"] ** 2, a["O"], a["S"], a["O"])
+            ),
+            {"O": st.OrthogonalMatrix("d"), "mu": "d", "S": st.SymmetricMatrix("d")},
+        ),
+        st.identity(
+            "|A theta|^2 = sum_i mu_i^2 (n_i.theta)^2",
+            lambda a: (
+                jnp.sum((_spectral(a) @ a["t"]) ** 2)
+                - jnp.sum(a["mu"] ** 2 * (a["t"] @ a["O"]) ** 2)
+            ),
+            {"O": st.OrthogonalMatrix("d"), "mu": "d", "t": "d"},
+        ),
+        textbook(
+            "so G = 0 on the whole orbit iff A Sigma A = 0 and gamma A theta = 0: a positive "
+            "semidefinite matrix of trace 0 is 0",
+            "positive semidefinite matrices",
+            given="Sigma is a covariance, A = A^T",
+        ),
+    ]
+
+
+def _spectral(a: Any) -> Any:
+    return (a["O"] * a["mu"]) @ a["O"].T
+
+
+def _limit(what: str, term: Any, symbol: sympy.Symbol, at: Any, wanted: Any) -> st.Verdict:
+    found = sympy.limit(term, symbol, at)
+    status = st.Status.PROVED if found == wanted else st.Status.REFUTED
+    return st.Verdict(status, f"{what} it tends to {wanted}", how=f"its limit is {found}")
 
 
 def _closed_form() -> list[st.Verdict]:

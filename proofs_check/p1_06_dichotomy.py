@@ -34,7 +34,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import measured, near, tends_to
 from proofs_check._paths import size, uniform
-from proofs_check._steps import cited, proof, same, sign
+from proofs_check._steps import from_statement, proof, same, sign, textbook
 
 
 def claim() -> Claim:
@@ -59,15 +59,19 @@ def exact() -> st.Verdict:
     steps = [
         sign("a summand with mu_i > 0 and noise is positive on the whole orbit", up, "positive"),
         sign("a summand with mu_i < 0 and noise is negative on the whole orbit", down, "negative"),
-        cited("with noise on one side G has no zero in R", "a sum of numbers of one sign"),
+        textbook(
+            "with noise on one side G has no zero in R",
+            "a sum of numbers of one sign has it",
+            given="a step above for each summand",
+        ),
         same("the first vanishes as lambda -> infinity", sympy.limit(up, lam, sympy.oo), 0),
         same("the second vanishes as lambda -> -infinity", sympy.limit(down, lam, -sympy.oo), 0),
         _unbounded("the first has no bound as lambda -> -infinity", up, lam, -sympy.oo),
         _unbounded("the second has no bound as lambda -> infinity", -down, lam, sympy.oo),
-        cited(
-            "with noise on both sides G runs from +infinity to -infinity and has a zero; it falls "
-            "(P1.5), so it is the only one",
-            "intermediate value theorem",
+        from_statement(
+            "with noise on both sides G runs from +infinity to -infinity, falls strictly and has "
+            "exactly one zero",
+            "P1.5",
         ),
         st.identity(
             "A = I: C = |theta|^2 and Tr[Sigma A] = Tr Sigma",

@@ -31,7 +31,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import at_rest, measured, near, tends_to
 from proofs_check._paths import size, tail, uniform
-from proofs_check._steps import cited, proof, same
+from proofs_check._steps import from_statement, proof, same, textbook
 from proofs_check._symbols import Symbols
 
 _WIDTH = 8
@@ -58,7 +58,8 @@ def exact() -> st.Verdict:
     keep = 1 - 2 * eta * gamma
     fixed = eta * s / (4 * size * gamma * (1 - eta * gamma))
     steps = [
-        cited("dn/dt = -4 gamma n + 2 sigma^2 s/n for n = |theta|^2", "P1.3 and P1.6"),
+        from_statement("dn/dt = -4 gamma n + 2 sigma^2 Tr Sigma for n = |theta|^2", "P1.3"),
+        from_statement("Tr Sigma = s/n", "P1.6"),
         same(
             "m = n^2 = sigma^2 s/(2 gamma) + (m_0 - ...) exp(-8 gamma t) solves dm/dt = -8 gamma m "
             "+ 4 sigma^2 s",
@@ -76,10 +77,12 @@ def exact() -> st.Verdict:
             ),
             {"t": "d", "g": "d", "a": (), "eta": ()},
         ),
-        cited("g . theta = 0, and g(theta) = g(theta/|theta|)/|theta|: n' = a^2 n + eta^2 q/n",
-              "P1.1 with A = I"),
-        cited("q is independent of n, so E n' = E n is (1 - a^2) E n = eta^2 E[q] E[1/n]",
-              "stationarity"),
+        from_statement(
+            "g . theta = 0, and g(theta) = g(theta/|theta|)/|theta|: n' = a^2 n + eta^2 q/n", "P1.1"
+        ),
+        textbook("q is independent of n, so E n' = E n is (1 - a^2) E n = eta^2 E[q] E[1/n]",
+              "expectation of a product of independent variables",
+              given="E n' = E n at stationarity; the batch is drawn independently of theta"),
         same("E n/E[1/n] = eta^2 (s/S)/(1 - a^2) = u", eta**2 * s / size / (1 - keep**2), fixed),
         *_spread(),
         *_derived(),

@@ -35,7 +35,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import at_rest, measured, tends_to
 from proofs_check._paths import size, step_law, tail, uniform
-from proofs_check._steps import cited, proof, same
+from proofs_check._steps import from_statement, proof, same, textbook
 from proofs_check._symbols import Symbols
 
 
@@ -63,7 +63,8 @@ def exact() -> st.Verdict:
             outer * h**k,
         ),
         same("h phi'(h) = k phi(h) for phi = h^k", h * sympy.diff(h**k, h), k * h**k),
-        cited("h phi'(h) = k phi(h) wherever phi is differentiable", "Euler's theorem"),
+        textbook("h phi'(h) = k phi(h) wherever phi is differentiable", "Euler's theorem",
+        given="phi homogeneous of degree k"),
         st.identity(
             "with g_W = r u phi'(h) x^T, g_u = r phi(h), h = W x: g . A_a theta = r sum_j a_j u_j "
             "(h_j phi'_j - k phi_j) for any weights a of the neurons",
@@ -85,7 +86,7 @@ def exact() -> st.Verdict:
             ),
             {"W": ("h", "d"), "u": "h", "a": "h", "k": ()},
         ),
-        cited("the charge law with A_a for every a, so for every neuron", "P1.3"),
+        from_statement("the charge law with A_a for every a, so for every neuron", "P1.3"),
         same(
             "G(lambda*) = 0 at lambda* = ln(s_w/(k s_u))/(2 (1 + k))",
             sympy.expand_log(sympy.log(plus * sympy.exp(-2 * best)), force=True),

@@ -33,7 +33,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
 from proofs_check._intervals import at_rest, measured, tends_to
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import from_statement, proof, small
 from proofs_check._two_layer import axes, generator, spread
 
 _DEPTHS = (2, 3, 4, 5)
@@ -79,7 +79,9 @@ def exact() -> st.Verdict:
             ),
             "4 * Tr[P P^T Se] Q Sx Q^T",
         ),
-        cited("the balance of the pair, W_{i+1}^T E[G G^T] W_{i+1} = W_i E[G^T G] W_i^T", "P1.10"),
+        from_statement(
+            "the balance of the pair, W_{i+1}^T E[G G^T] W_{i+1} = W_i E[G^T G] W_i^T", "P1.9"
+        ),
         st.deep_linear_proof(),
     ]
     return proof("the closed form of deep linear nets", steps, claim().reference)

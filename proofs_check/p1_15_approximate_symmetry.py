@@ -31,7 +31,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import near
 from proofs_check._paths import noise_size, uniform
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import from_statement, proof, small, textbook
 
 
 def claim() -> Claim:
@@ -53,8 +53,9 @@ def exact() -> st.Verdict:
     keep = lambda a: 1 - 2 * a["eta"] * a["gamma"]
     form = lambda a, v: v @ a["A"] @ v
     steps = [
-        cited("drift grad C . b + sigma^2 Tr[Hess C Sigma], diffusion 2 sigma^2 (grad C)^T Sigma "
-              "grad C, b = -grad L - 2 gamma theta", "Ito's formula"),
+        textbook("drift grad C . b + sigma^2 Tr[Hess C Sigma], diffusion 2 sigma^2 (grad C)^T Sigma "
+              "grad C, b = -grad L - 2 gamma theta", "Ito's formula",
+              given="C is a polynomial; the SDE has a solution"),
         st.identity(
             "grad C = 2 A theta and Hess C v = 2 A v",
             lambda a: (
@@ -94,7 +95,7 @@ def exact() -> st.Verdict:
             ),
             {**samples, "A": symmetric, "eps": ()},
         ),
-        cited("g_0 . A theta = 0 for every sample", "P1.1"),
+        from_statement("g_0 . A theta = 0 for every sample", "P1.1"),
         st.identity(
             "C' = a^2 C - 2 a eta g . A theta + eta^2 g^T A g for one step of SGD",
             lambda a: (

@@ -30,7 +30,7 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import at_rest, measured, tends_to
-from proofs_check._steps import cited, proof, same, sign
+from proofs_check._steps import proof, same, sign, textbook
 from proofs_check._two_layer import generator
 
 _RATES = (0.02, 0.01)
@@ -70,10 +70,10 @@ def exact() -> st.Verdict:
     t = gamma.temperature
     random = st.stationary_law(st.zoo.load("scalar-factor").model)
     steps = [
-        cited(
+        textbook(
             "dv = [-2 v E[G] + T v Var G] dt + sqrt(4 T v^2 Var G) dW with G = dl/dv: "
             "E[G] = 2 (beta_1 v - beta_2), Var G = 4 g",
-            "Ito's formula; checked for the losses below",
+            "Ito's formula", given="v is a polynomial of theta; the SDE has a solution",
         ),
         same("the flux mu p - (D p)'/2 of p is zero for all v", flux, 0),
         gamma.verdict,

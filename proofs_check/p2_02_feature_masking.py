@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._mirrors import generator
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import proof, small, textbook
 
 
 def claim() -> Claim:
@@ -60,10 +60,11 @@ def exact() -> st.Verdict:
     across = st.ProjectionMatrix("d")
     free = lambda a: a["G"] - a["G"] @ a["P"]
     steps = [
-        cited(
+        textbook(
             "differentiating f((I - 2P) theta) = f(theta) at theta = (I - 2P) theta: "
             "(I - 2P) g = g",
             "chain rule",
+            given="f differentiable",
         ),
         st.identity(
             "g - (I - 2P) g = 2 P g, so (I - 2P) g = g gives P g = 0",

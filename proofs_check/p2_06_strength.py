@@ -33,7 +33,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import near, rate_below
 from proofs_check._mirrors import generator, longer_than_along
-from proofs_check._steps import cited, proof, same, sign, small
+from proofs_check._steps import from_statement, proof, same, sign, small, textbook
 
 
 def claim() -> Claim:
@@ -63,14 +63,18 @@ def exact() -> st.Verdict:
     peak = 1 / (sigma * sympy.sqrt(2 * sympy.pi))
     reach = delta * sigma * sympy.sqrt(2 * sympy.pi) / (2 * count)
     steps = [
-        cited("P grad l = 0 at the symmetric points of l", "P2.2, proved there"),
+        from_statement("P grad l = 0 at the symmetric points of l", "P2.2"),
         st.identity(
             "P grad l_r = 2 gamma (theta' - P theta_0) at w = theta' + s with P s = 0",
             lambda a: _pull(a) - 2 * a["gamma"] * (a["P"] @ a["c"] - a["P"] @ a["b"]),
             {"P": across, "c": "d", "s": "d", "b": "d", "gamma": ()},
         ),
         *longer_than_along(),
-        cited("n.theta_0 is N(0, sigma_0^2) for |n| = 1", "rotations of the normal law"),
+        textbook(
+            "n.theta_0 is N(0, sigma_0^2) for |n| = 1",
+            "rotations of the normal law",
+            given="theta_0 normal",
+        ),
         same(
             "the slope of its density has the sign of mu - x, so the density is at most that at mu",
             sympy.diff(density, x),
@@ -84,7 +88,11 @@ def exact() -> st.Verdict:
             count * 2 * reach * peak,
             delta,
         ),
-        cited("P(some of N events) is at most the sum of their probabilities", "union bound"),
+        textbook(
+            "P(some of N events) is at most the sum of their probabilities",
+            "union bound",
+            given="N events",
+        ),
         same(
             "2 gamma t is the bound sqrt(2 pi) gamma sigma_0 delta / N",
             2 * gamma * reach,

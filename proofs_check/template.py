@@ -16,7 +16,7 @@ Example output:
 """
 
 # Copy to p1_NN_short_name.py (p2_ for the second paper, b_ for what goes beyond them) and write
-# the five functions. Shared by `empirical`, `control` and `twin` is one private function, the check.
+# the five functions. `empirical`, `control` and `twin` share one private function, the check.
 
 from __future__ import annotations
 
