@@ -180,7 +180,7 @@ def _reached(
                 replicas=replicas, key=jax.random.fold_in(key, n), observe=_norms,
             )  # fmt: skip
             records = run.observables["_norms"]
-            points.append((rate, at_rest(records, 0.03 * size, 1 / 3)))
+            points.append((rate, at_rest(records, 0.06 * size, 1 / 3)))
         claim = f"|U|^2 - |W|^2 at gamma/T = {decay:g} as eta -> 0"
         parts.append(tends_to(claim, float(_norms(there)), points, 0.03 * size))
     return st.conjunction("SGD goes to the point that the geometric mean gives", parts)

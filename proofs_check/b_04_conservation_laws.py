@@ -68,8 +68,10 @@ def exact() -> st.Verdict:
     linear, relu = st.zoo.load("two-layer-linear"), st.zoo.load("relu-rescaling")
     steps = [
         cited("the number is d - dim Lie(W)(theta) at generic theta", "arXiv 2307.00144"),
-        textbook("a rank can only drop mod a prime and at a point, so d - rank is an upper bound; "
-              "differentials of laws are independent where their rank says so", "semicontinuity of the rank",
+        textbook(
+              "a rank can only drop mod a prime and at a point, so d - rank is an upper bound; "
+              "differentials of laws are independent where their rank says so",
+              "semicontinuity of the rank",
               given="polynomial entries"),
         *(
             _counted(f"two layers, n, r, m = {n}, {r}, {m}", linear.bound(dy=n, h=r, dx=m),

@@ -243,7 +243,7 @@ def _same_end(spread: tuple[float, float], key: jax.Array, budget: Budget) -> st
         tails = [tail(run, share=0.3)[:, 0] for run in runs]
         scale = float(np.mean([tail(run, "size") for run in runs]))
         for run in runs:
-            at_rest(run.observables["charge"][..., 0], 0.05 * scale, 0.7)
+            at_rest(run.observables["charge"][..., 0], 0.1 * scale, 0.7)
         claim = f"SGD ends at the same charge from both points, eta = {eta:g}"
         parts.append(near(claim, 0.0, tails[0] - tails[1], 0.05 * scale, scale))
         line.append((eta, st.mean_over_replicas(np.concatenate(tails))))

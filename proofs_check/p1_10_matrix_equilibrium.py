@@ -210,8 +210,11 @@ def _aligned() -> st.Verdict:
             )
             for i in range(2) for j in range(2)
         ),
-        textbook("if Sigma commutes with H so does K, and HK is symmetric", "uniqueness of the solution of the Lyapunov equation",
-        given="H positive on its range"),
+        textbook(
+            "if Sigma commutes with H so does K, and HK is symmetric",
+            "uniqueness of the solution of the Lyapunov equation",
+            given="H positive on its range",
+        ),
         from_statement(
             "the aligned orbit has its matrix equilibrium at diagonal U, W, up to rotations",
             "P1.11",

@@ -136,7 +136,7 @@ def _closed(V: Any, cov_x: Any, decay: float, key: jax.Array, budget: Budget) ->
         records = run.observables["_sizes"]
         for layer in range(3):
             size = float(np.sum(net.layers[layer] ** 2))
-            rest = at_rest(records[:, :, layer], 0.05 * size, 1 / 3)
+            rest = at_rest(records[:, :, layer], 0.1 * size, 1 / 3)
             points[layer].append((rate, rest))
     parts = []
     for layer in range(3):

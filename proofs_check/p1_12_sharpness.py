@@ -221,7 +221,7 @@ def _measured(
             key=jax.random.fold_in(key, n), observe=trace,
         )  # fmt: skip
         records = run.observables["trace"]
-        points.append((rate, at_rest(records, 0.04 * size, 1 / 3)))
+        points.append((rate, at_rest(records, 0.08 * size, 1 / 3)))
     want, balanced = found.noise_equilibrium.trace, found.norm_balanced.trace
     claim = f"S_NE as eta -> 0; S_bal is {balanced:.4g}, S_min {found.minimum.trace:.4g}"
     return tends_to(claim, want, points, 0.04 * want)
@@ -275,4 +275,4 @@ def _controlled(loss: Any) -> st.Verdict:
         {"V": (2, 3), "spread": ()}, name="two layers",
     ).bind(V=V, spread=2.0)  # fmt: skip
     key = jax.random.key(0)
-    return _measured(V, cov_x, np.eye(2), st.SGD, key, Budget(0.5), model)
+    return _measured(V, cov_x, np.eye(2), st.SGD, key, Budget(1.0), model)

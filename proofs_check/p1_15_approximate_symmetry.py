@@ -53,7 +53,8 @@ def exact() -> st.Verdict:
     keep = lambda a: 1 - 2 * a["eta"] * a["gamma"]
     form = lambda a, v: v @ a["A"] @ v
     steps = [
-        textbook("drift grad C . b + sigma^2 Tr[Hess C Sigma], diffusion 2 sigma^2 (grad C)^T Sigma "
+        textbook(
+            "drift grad C . b + sigma^2 Tr[Hess C Sigma], diffusion 2 sigma^2 (grad C)^T Sigma "
               "grad C, b = -grad L - 2 gamma theta", "Ito's formula",
               given="C is a polynomial; the SDE has a solution"),
         st.identity(
