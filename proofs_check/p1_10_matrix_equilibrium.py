@@ -254,7 +254,12 @@ def _not_always() -> st.Verdict:
 
 
 def _rests(
-    model: st.Model, V: Any, decays: tuple[float, ...], key: jax.Array, budget: Budget
+    model: st.Model,
+    V: Any,
+    decays: tuple[float, ...],
+    key: jax.Array,
+    budget: Budget,
+    units: float = 1.0,
 ) -> st.Verdict:
     """Decide whether the relative drift of the charges vanishes in SGD as eta -> 0."""
     start = minimum(generator(key), V)
@@ -262,7 +267,7 @@ def _rests(
     for decay in decays:
         flow = st.slow_flow(model, start, SYMMETRY, weight_decay=decay)
         share = Budget(budget.seconds / len(decays))
-        found = comes_to_rest(flow, flow.stationary(), start, key, share, _MARGIN, units=1.0)
+        found = comes_to_rest(flow, flow.stationary(), start, key, share, _MARGIN, units=units)
         parts.append(st.conjunction(f"at gamma/T = {decay:g}", [found.matrix_equilibrium]))
     return st.conjunction("SGD comes to rest at the matrix equilibrium", parts)
 
@@ -281,11 +286,11 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Label noise and inputs that lie askew to V: B.3 says where SGD rests then."""
     model, V = misaligned(np.random.default_rng(1))
-    return _rests(model, V, (0.0,), jax.random.key(1), Budget(0.7))
+    return _rests(model, V, (0.0,), jax.random.key(1), Budget(1.2), 2.0)
 
 
 def twin() -> st.Verdict:
     """The same net and inputs with isotropic label noise."""
     model, V = misaligned(np.random.default_rng(1))
     model = net(V, model.values["Sigma_x"], np.eye(2))
-    return _rests(model, V, (0.0,), jax.random.key(1), Budget(0.7))
+    return _rests(model, V, (0.0,), jax.random.key(1), Budget(1.2), 2.0)

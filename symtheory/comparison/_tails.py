@@ -9,6 +9,7 @@ import numpy as np
 DOMINATED = 0.35
 """Skewness of a mean above which a few values decide it, and no interval can be relied on."""
 _FEWEST = 16
+_HEAVY = 4.0
 
 
 def mean_skewness(values: np.ndarray) -> np.ndarray:
@@ -70,13 +71,15 @@ def tail_index(values: Any) -> float:
 
 
 def caution(values: np.ndarray, skewness: np.ndarray) -> str:
-    """Say that a few values dominate a mean, empty where none do."""
+    """Say that a few values of a heavy tail dominate a mean, empty where none do."""
     worst = float(np.max(np.abs(skewness), initial=0.0))
     if len(values) < _FEWEST or worst <= DOMINATED:
         return ""
     flat = values.reshape(len(values), -1)
     column = int(np.argmax(np.abs(skewness).reshape(-1)))
     index = tail_index(flat[:, column])
+    if index > _HEAVY:  # bounded values, such as counts, of which few differ
+        return ""
     wanted = int(np.ceil(len(values) * (worst / DOMINATED) ** 2))
     return (
         f"a few of the {len(values)} values dominate the mean (tail index about {index:.2g}; "
