@@ -1,4 +1,4 @@
-"""How often does the package raise a false alarm? `python -m tests.rates seeds|budgets|experiments`.
+"""How often is there a false alarm? `python -m tests.rates seeds|budgets|experiments`.
 
 Every finished piece is one line of a file in the folder; a run that is started again goes on.
 
