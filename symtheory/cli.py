@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from symtheory.commands import COMMANDS
-from symtheory.commands._outputs import explain, stop_quietly
+from symtheory.commands._outputs import explain, internal_error, stop_quietly
 
 app = typer.Typer(
     name="symtheory",
@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Derive, prove and simulate what parameter symmetries and SGD noise do to a loss.\n\n"
     "MODEL is a name from `symtheory models` or path/to/file.py:name.\n\n"
     "Exit codes: 0 everything holds, 1 something is refuted, 2 usage, 3 inconclusive, "
-    "130 interrupted.",
+    "70 internal error, 130 interrupted.",
     epilog="Examples:  symtheory run   |   symtheory run my_model.py:model --size h=3   |   "
     "symtheory derive scalar-factor --json",
 )
@@ -55,6 +55,4 @@ def main() -> None:
         stop_quietly()
     except (Exception, KeyboardInterrupt) as error:
         code = explain(error)
-        if code is None:
-            raise
-        sys.exit(code)
+        sys.exit(internal_error(error, sys.argv[1:]) if code is None else code)

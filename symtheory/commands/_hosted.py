@@ -8,13 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 import typer
 
-from symtheory.commands._outputs import explain, note
+from symtheory.commands._outputs import explain, internal_error, note
 
 _MARK = "SYMTHEORY_HOSTED"
 _LOST = 3
@@ -40,11 +39,11 @@ def hosted(hosts: str, process: int | None, timeout: float, work: Callable[[], N
     except BaseException as error:
         code = explain(error)
         if code is None:
-            traceback.print_exc()
+            code = internal_error(error, sys.argv[1:])
         sys.stdout.flush()
         sys.stderr.flush()
         # At once: JAX would wait for the others, and they for this one.
-        os._exit(_LOST if isinstance(error, LostProcess) else 1 if code is None else code)
+        os._exit(_LOST if isinstance(error, LostProcess) else code)
 
 
 def _end_with(watcher: int) -> None:

@@ -6,11 +6,14 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import typer
 
+INTERNAL = 70
+"""Exit code of an internal error (EX_SOFTWARE of sysexits.h)."""
 _EXIT = {"refuted": 1, "inconclusive": 3}
 # Styles of the statuses on a terminal.
 MARKS = {
@@ -50,6 +53,30 @@ def explain(error: BaseException) -> int | None:
         note(f"cannot use{where}: {error.strerror or error}; give another path")
         return 2
     return None
+
+
+def internal_error(error: BaseException, arguments: Sequence[str]) -> int:
+    """Say that an error is a bug of symtheory and no answer, with what a report needs; return 70.
+
+    Args:
+        error: What was raised.
+        arguments: The command line, where `--json` asks for an object.
+    """
+    from symtheory import __version__
+
+    where = traceback.extract_tb(error.__traceback__)
+    place = f"{os.path.basename(where[-1].filename)}:{where[-1].lineno}" if where else "unknown"
+    cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if "--json" in arguments:
+        head = {"schema_version": 1, "version": __version__, "exit_code": INTERNAL}
+        print(json.dumps({**head, "error": {"kind": "internal", "message": cause, "at": place}}))
+    traceback.print_exception(error)
+    note(
+        f"internal error ({cause}, at {place}): this is a bug of symtheory {__version__}, and no "
+        "answer; please report it where you have symtheory from, with the traceback above and the "
+        f"command: symtheory {' '.join(arguments)}"
+    )
+    return INTERNAL
 
 
 @contextlib.contextmanager

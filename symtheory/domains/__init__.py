@@ -6,6 +6,7 @@ domain           values                                              used for
 `Polynomials`    elements of Q(symbols)[kernels], on FLINT           proofs, Gaussian moments
 `Expressions`    SymPy expressions                                   closed forms, LaTeX
 `Balls`          Arb balls                                           rigorous values at a point
+`Residues`       residues mod a prime beside enclosures in floats    ranks, at many points
 `Tensors`        sums of products of named arrays, symbolic sizes    laws for all sizes
 ===============  ==================================================  ============================
 """
@@ -16,8 +17,14 @@ from symtheory.domains._balls import UndecidedError as UndecidedError
 from symtheory.domains._balls import ball as ball
 from symtheory.domains._balls import precision as precision
 from symtheory.domains._domain import Domain as Domain
+from symtheory.domains._enclosures import Enclosure as Enclosure
 from symtheory.domains._expressions import Expressions as Expressions
+from symtheory.domains._numbers import Numbers as Numbers
+from symtheory.domains._numbers import concatenate as concatenate
+from symtheory.domains._numbers import from_fractions as from_fractions
+from symtheory.domains._numbers import varying as varying
 from symtheory.domains._polynomials import Polynomials as Polynomials
+from symtheory.domains._residues import Residues as Residues
 from symtheory.domains.ring import Element as Element
 from symtheory.domains.ring import Label as Label
 from symtheory.domains.ring import LieDerivative as LieDerivative

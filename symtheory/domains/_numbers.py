@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -37,6 +38,11 @@ class Numbers:
     def shape(self) -> tuple[int, ...]:
         """The shape of the array."""
         return self.values.shape if self.residues is None else self.residues.shape
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return math.prod(self.shape)
 
     @property
     def values(self) -> np.ndarray:

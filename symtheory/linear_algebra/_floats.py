@@ -20,11 +20,13 @@ class NullSpace:
         basis: Orthonormal rows.
         values: All singular values, divided by the largest.
         rank: How many of them count as not zero.
+        singular: The singular value decomposition.
     """
 
     basis: np.ndarray
     values: np.ndarray
     rank: int
+    singular: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     @property
     def kept(self) -> float:
@@ -46,12 +48,13 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.where(size > 0, size, 1.0)
 
 
-def null_space(rows: np.ndarray, small: float = SMALL) -> NullSpace:
+def null_space(rows: np.ndarray, small: float = SMALL, noise: float = 0.0) -> NullSpace:
     """Return the null space of a matrix.
 
     Args:
         rows: A matrix; scale its rows beforehand if they may differ (`unit_rows`).
         small: Relative singular values up to this count as zero.
+        noise: Singular values up to this count as zero as well.
 
     >>> found = null_space(np.array([[1.0, 1.0], [2.0, 2.0]]))
     >>> found.rank, np.round(found.basis @ [1, 1], 12).tolist()
@@ -59,11 +62,13 @@ def null_space(rows: np.ndarray, small: float = SMALL) -> NullSpace:
     """
     columns = rows.shape[1]
     if not rows.size:
-        return NullSpace(np.eye(columns), np.zeros(0), 0)
-    _, values, right = np.linalg.svd(rows, full_matrices=len(rows) < columns)
-    values = values / max(float(values[0]), _TINY)
-    found = int(np.sum(values > small))
-    return NullSpace(right[found:], values, found)
+        return NullSpace(
+            np.eye(columns), np.zeros(0), 0, (np.eye(len(rows)), np.zeros(0), np.eye(columns))
+        )
+    singular = np.linalg.svd(rows, full_matrices=len(rows) < columns)
+    values = singular[1] / max(float(singular[1][0]), _TINY)
+    found = int(np.sum((values > small) & (singular[1] > noise)))
+    return NullSpace(singular[2][found:], values, found, tuple(singular))  # type: ignore[arg-type]
 
 
 def rank(rows: np.ndarray, small: float = SMALL) -> int:

@@ -19,10 +19,11 @@ _LONGEST = 2**14
 """Terms of a sum of products of 31 by 16 bits that stay below 2^63."""
 _BLOCK = 2**10
 """Terms of a sum of products of 31 by 11 bits that stay below 2^53."""
-_LARGE = 2**15
+_LARGE = 2**20
 """Products in one matrix from which on floating-point matrix products are faster."""
 _SPARE = 16
-"""Random combinations of rows beyond the number of columns."""
+"""Rows beyond twice the number of columns that are looked at first."""
+_WEIGHTS = 2**12
 
 
 def residue(value: Fraction | int) -> int | None:
@@ -98,7 +99,16 @@ def combinations(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.n
     """Return `count` random combinations of rows (all rows if there are no more than that)."""
     if len(rows) <= count:
         return rows
-    return product(rng.integers(0, PRIME, (count, len(rows))), rows)
+    total = np.zeros((count, rows.shape[1]), dtype=np.int64)
+    for start in range(0, len(rows), 2**20):  # sums stay below 2^20 2^12 2^16 < 2^53
+        block = rows[start : start + 2**20]
+        weights = rng.integers(0, _WEIGHTS, (count, len(block))).astype(float)
+        high, low = (
+            (weights @ part.astype(float)).astype(np.int64)
+            for part in (block >> 16, block & 0xFFFF)
+        )
+        total = (total + (high % PRIME << 16) + low) % PRIME
+    return total
 
 
 def ranks(stack: np.ndarray) -> np.ndarray:
@@ -167,13 +177,18 @@ def null_space(matrix: np.ndarray) -> np.ndarray:
     >>> null_space(np.array([[1, 2, 0], [0, 0, 1]])).tolist()
     [[2147483645, 1, 0]]
     """
-    rows, columns = matrix.shape
-    few = columns + _SPARE
-    if rows > few + few // 4:  # the null space of random combinations, if it is that of all rows
-        rng = np.random.default_rng(rows)
-        basis = null_space(combinations(matrix % PRIME, few, rng))
-        if not len(basis) or not product(matrix % PRIME, basis.T).any():
+    matrix, few = matrix % PRIME, 2 * matrix.shape[1] + _SPARE
+    chosen = matrix[:few]
+    while True:
+        basis = _null_space(chosen)
+        left = matrix[product(matrix, basis.T).any(axis=1)] if len(basis) else matrix[:0]
+        if not len(left):
             return basis
+        chosen = np.concatenate([chosen, left[:few]])
+
+
+def _null_space(matrix: np.ndarray) -> np.ndarray:
+    columns = matrix.shape[1]
     if not matrix.size:
         return np.eye(columns, dtype=np.int64)
     kernel, nullity = _flint(matrix).nullspace()

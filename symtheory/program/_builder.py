@@ -295,7 +295,7 @@ class Builder:
 
     # --- arithmetic ---
 
-    def _aligned(self, *xs: Operand) -> list[Operand]:
+    def aligned(self, *xs: Operand) -> list[Operand]:
         """Return operands in one shape: numbers and axes of length one are repeated."""
         shapes = [shape_of(x) for x in xs]
         ndim = max(map(len, shapes))
@@ -315,7 +315,7 @@ class Builder:
         for a, b in ((x, y), (y, x)):
             if uniform(a) == 0 and not is_known(b) and shape_of(a) in ((), shape_of(b)):
                 return self.real(b) if kind_of(a) == "f" else b
-        x, y = self._aligned(x, y)
+        x, y = self.aligned(x, y)
         return self.emit("add", [x, y], shape_of(x), self._kind(x, y))
 
     def mul(self, x: Operand, y: Operand) -> Operand:
@@ -325,7 +325,7 @@ class Builder:
             if factor and not is_known(b) and shape_of(a) in ((), shape_of(b)):
                 out = self.scale(b, factor)
                 return self.real(out) if kind_of(a) == "f" else out
-        x, y = self._aligned(x, y)
+        x, y = self.aligned(x, y)
         return self.emit("mul", [x, y], shape_of(x), self._kind(x, y))
 
     def scale(self, x: Operand, factor: Fraction | int) -> Operand:
@@ -376,14 +376,14 @@ class Builder:
 
     def apply(self, function: str, *xs: Operand, kind: str = "f") -> Operand:
         """See `Domain.apply`."""
-        xs = tuple(self._aligned(*xs))
+        xs = tuple(self.aligned(*xs))
         return self.emit("apply", xs, shape_of(xs[0]), kind, function=function)
 
     # --- order ---
 
     def extremum(self, x: Operand, y: Operand, largest: bool) -> Operand:
         """See `Domain.extremum`."""
-        x, y = self._aligned(x, y)
+        x, y = self.aligned(x, y)
         return self.emit("extremum", [x, y], shape_of(x), self._kind(x, y), largest=largest)
 
     def fold(self, x: Operand, kind: str, axes: Sequence[int]) -> Operand:
@@ -396,7 +396,7 @@ class Builder:
 
     def compare(self, kind: str, x: Operand, y: Operand) -> Operand:
         """See `Domain.compare`; "lt" and "le" exchange the operands. Known floats are compared."""
-        x, y = self._aligned(x, y)
+        x, y = self.aligned(x, y)
         shape = shape_of(x)
         if kind in ("lt", "le"):
             kind, x, y = {"lt": "gt", "le": "ge"}[kind], y, x
@@ -406,7 +406,7 @@ class Builder:
 
     def select(self, which: Operand, *cases: Operand) -> Operand:
         """See `Domain.select`; one case is taken where it is known which."""
-        spread = self._aligned(*cases)
+        spread = self.aligned(*cases)
         shape = shape_of(spread[0])
         if is_known(which) and which.size and np.all(which == which.reshape(-1)[0]):
             return spread[int(which.reshape(-1)[0])]

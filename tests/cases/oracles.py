@@ -23,7 +23,8 @@ def ask(function, *arguments, **options):
     except st.SymtheoryError:
         return None
     except Exception as error:
-        pytest.fail(f"{function.__name__} ended in {type(error).__name__}: {str(error)[:300]}")
+        name = getattr(function, "__name__", str(function))
+        pytest.fail(f"{name} ended in {type(error).__name__}: {str(error)[:300]}")
 
 
 def discover(model, seconds=60.0, **options):
@@ -40,6 +41,11 @@ def reflections(model, seconds=60.0, **options):
 
 def verify(model, symmetry, seconds=60.0, **options):
     return ask(st.verify, model, symmetry, seconds=seconds, **options)
+
+
+def status(answer):
+    """Return the status of an answer as text; "refused" where it was refused in a sentence."""
+    return "refused" if answer is None else str(answer.status)
 
 
 def is_proved(answer):
@@ -107,11 +113,11 @@ def moved(params, generator, time):
 
 
 def change(loss, before, after, sample):
-    """Return the relative change of the loss; NaN before or after is a change of its own."""
+    """Return the relative change of the loss; infinite where one side only is a finite number."""
     before, after, sample = jax.tree.map(jnp.asarray, (before, after, sample))
     a, b = float(loss(before, sample)), float(loss(after, sample))
-    if np.isnan(a) and np.isnan(b):
-        return 0.0
+    if not (np.isfinite(a) or np.isfinite(b)):
+        return 0.0  # overflow, or no number, on both sides: nothing to compare
     if not (np.isfinite(a) and np.isfinite(b)):
         return np.inf
     return abs(a - b) / max(abs(a), abs(b), 1e-6)

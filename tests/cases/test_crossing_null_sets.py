@@ -23,6 +23,7 @@ from tests.cases.oracles import (
     is_proved,
     moved,
     reflections,
+    status,
     verify,
 )
 
@@ -293,7 +294,7 @@ def test_layer_norm_without_epsilon(size):
 
     model = st.Model(loss, {"v": (size,), "g": (size,)}, {"y": st.Normal(())})
     one = st.Affine(lambda p: {"v": 1.0 + 0 * p["v"], "g": 0 * p["g"]}, name="shift")
-    assert verify(model, one).status is not st.Status.REFUTED
+    assert status(verify(model, one)) != "refuted"
     first = st.Affine(
         lambda p: {"v": jnp.zeros(size).at[0].set(1.0) + 0 * p["v"], "g": 0 * p["g"]}, name="first"
     )

@@ -160,139 +160,63 @@ def _scan_empty(u):
 BODIES = {
     "while_loop": lambda u, x, y: _while(u) * y,
     "fori_loop": lambda u, x, y: _newton(u) * y,
-    "fori_dynamic": lambda u, x, y: jax.lax.fori_loop(
-        0, (3 * jnp.abs(y)).astype(int), lambda i, r: r * u[0], 1.0
-    ),
     "scan": lambda u, x, y: jax.lax.scan(lambda c, a: (c * a, c), 1.0, u)[0] * y,
-    "scan_reverse": lambda u, x, y: jax.lax.scan(lambda c, a: (c * a, c), 1.0, u, reverse=True)[
-        1
-    ].sum(),
     "scan_empty": lambda u, x, y: _scan_empty(u) * y,
     "associative_scan": lambda u, x, y: _associative(u) * y,
     "cond": lambda u, x, y: jax.lax.cond(y > 0, lambda: u @ x, lambda: u @ u),
     "switch": lambda u, x, y: jax.lax.switch(
         jnp.clip(y, 0, 2).astype(int), [lambda: u @ x, lambda: u @ u, lambda: u[0]]
     ),
-    "cond_on_parameter": lambda u, x, y: jax.lax.cond(u[0] > 0, lambda: u @ x, lambda: u @ u) * y,
     "custom_root": lambda u, x, y: _custom_root(u) * y,
     "sort": lambda u, x, y: jnp.sort(u) @ x,
-    "sort_descending": lambda u, x, y: -jnp.sort(-u)[0] * y,
-    "argsort": lambda u, x, y: u[jnp.argsort(x)] @ jnp.arange(3.0),
-    "argsort_of_parameter": lambda u, x, y: x[jnp.argsort(u)] @ jnp.arange(3.0) + u @ x,
     "top_k": lambda u, x, y: jax.lax.top_k(u, 2)[0].sum() * y,
     "argmax": lambda u, x, y: u[jnp.argmax(x)] * y,
     "argmax_of_parameter": lambda u, x, y: x[jnp.argmax(u)] * y + u @ x,
-    "median": lambda u, x, y: jnp.median(u) * y,
-    "quantile": lambda u, x, y: jnp.quantile(u, 0.3) * y,
     "cumsum": lambda u, x, y: jnp.cumsum(u) @ x,
     "cumprod": lambda u, x, y: jnp.cumprod(u) @ x,
-    "cummax": lambda u, x, y: jax.lax.cummax(u) @ x,
-    "cumlogsumexp": lambda u, x, y: jax.lax.cumlogsumexp(u) @ x,
     "fft": lambda u, x, y: jnp.abs(jnp.fft.fft(u)).sum() * y,
-    "rfft_product": lambda u, x, y: jnp.fft.irfft(jnp.fft.rfft(u) * jnp.fft.rfft(x), 3)[0],
     "convolve": lambda u, x, y: jnp.convolve(u, x)[1] * y,
-    "correlate": lambda u, x, y: jnp.correlate(u, x, "full").sum(),
-    "conv_strided": lambda u, x, y: jax.lax.conv_general_dilated(
-        x[None, None], u[None, None], (2,), [(1, 1)]
-    ).sum(),
     "conv_dilated": lambda u, x, y: jax.lax.conv_general_dilated(
         x[None, None], u[None, None], (1,), [(2, 2)], lhs_dilation=(2,), rhs_dilation=(2,)
-    ).sum(),
-    "conv_grouped": lambda u, x, y: jax.lax.conv_general_dilated(
-        x[None, :, None], u[:, None, None], (1,), "VALID", feature_group_count=3
-    ).sum(),
-    "reduce_window_sum": lambda u, x, y: jax.lax.reduce_window(
-        u * x, 0.0, jax.lax.add, (2,), (1,), "VALID"
     ).sum(),
     "reduce_window_max": lambda u, x, y: jax.lax.reduce_window(
         u * x, -jnp.inf, jax.lax.max, (2,), (1,), "SAME"
     ).sum(),
     "reduce_precision": lambda u, x, y: jax.lax.reduce_precision(u, 8, 7) @ x,
     "solve": lambda u, x, y: jnp.linalg.solve(A33 + jnp.outer(u, u), x)[0] * y,
-    "inverse": lambda u, x, y: x @ jnp.linalg.inv(A33 + jnp.diag(u**2)) @ x,
     "det": lambda u, x, y: jnp.linalg.det(A33 + jnp.outer(u, x)) * y,
-    "slogdet": lambda u, x, y: jnp.linalg.slogdet(A33 + jnp.outer(u, u))[1] * y,
-    "cholesky": lambda u, x, y: jnp.linalg.cholesky(A33 + jnp.diag(u**2)).sum() * y,
     "eigh": lambda u, x, y: jnp.linalg.eigvalsh(A33 + jnp.outer(u, u)).max() * y,
     "svd": lambda u, x, y: jnp.linalg.svd(jnp.outer(u, x) + A33, compute_uv=False)[0] * y,
-    "qr": lambda u, x, y: jnp.abs(jnp.linalg.qr(A33 + jnp.outer(u, x))[1]).sum(),
-    "triangular": lambda u, x, y: jax.scipy.linalg.solve_triangular(
-        jnp.tril(A33) + jnp.diag(u**2), x, lower=True
-    ).sum(),
-    "expm": lambda u, x, y: jax.scipy.linalg.expm(jnp.diag(u))[0, 0] * y,
     "norm": lambda u, x, y: jnp.linalg.norm(u) * y,
-    "norm_1": lambda u, x, y: jnp.linalg.norm(u, 1) * y,
-    "norm_inf": lambda u, x, y: jnp.linalg.norm(u, jnp.inf) * y,
     "complex": lambda u, x, y: jnp.abs(u[0] + 1j * u[1]) * y,
-    "complex_product": lambda u, x, y: ((u[0] + 1j * u[1]) * (x[0] - 1j * x[1])).real * y,
-    "complex_exp": lambda u, x, y: jnp.exp(1j * u[0]).imag * y,
     "erf": lambda u, x, y: jax.lax.erf(u @ x),
-    "erf_inv": lambda u, x, y: jax.lax.erf_inv(jnp.tanh(u @ x)),
     "lgamma": lambda u, x, y: jax.lax.lgamma(1 + (u @ x) ** 2),
-    "digamma": lambda u, x, y: jax.lax.digamma(1 + (u @ x) ** 2),
-    "igamma": lambda u, x, y: jax.scipy.special.gammainc(1.5, (u @ x) ** 2),
     "bessel": lambda u, x, y: jax.lax.bessel_i0e(u @ x),
-    "zeta": lambda u, x, y: jax.scipy.special.zeta(2.0 + (u @ x) ** 2, 1.0),
     "power": lambda u, x, y: (1 + u[0] ** 2) ** u[1] * y,
-    "power_of_negative": lambda u, x, y: u[0] ** 0.5 * y,
-    "integer_power": lambda u, x, y: u[0] ** -3 * y,
-    "cbrt": lambda u, x, y: jnp.cbrt(u @ x),
-    "atan2": lambda u, x, y: jnp.arctan2(u[0], u[1]) * y,
     "mod": lambda u, x, y: jnp.mod(u @ x, 1.0) + u @ u,
-    "round": lambda u, x, y: jnp.round(u) @ x + u @ u,
-    "sign": lambda u, x, y: jnp.sign(u) @ x + u @ u,
-    "floor": lambda u, x, y: jnp.floor(u) @ x + u @ u,
-    "clip": lambda u, x, y: jnp.clip(u, -1, 1) @ x,
     "nextafter": lambda u, x, y: jnp.nextafter(u, 10.0) @ x,
     "is_finite": lambda u, x, y: jnp.where(jnp.isfinite(u), u, 0.0) @ x,
-    "nan_to_num": lambda u, x, y: jnp.nan_to_num(u / x).sum(),
     "bits": lambda u, x, y: ((x * 8).astype(int) & 3).astype(float) @ u,
-    "population_count": lambda u, x, y: (
-        jax.lax.population_count(jnp.abs(x * 9).astype(jnp.int32)).astype(float) @ u
-    ),
-    "xor": lambda u, x, y: ((x > 0) ^ (y > 0)).astype(float) @ u,
-    "bool_any": lambda u, x, y: jnp.where(jnp.any(x[:, None] < x[None, :], axis=1), u, -u).sum(),
     "bool_all": lambda u, x, y: (
         jnp.where(jnp.all(u[:, None] <= u[None, :], axis=1), u, 0).sum() * y
     ),
     "one_hot": lambda u, x, y: jax.nn.one_hot(jnp.abs(y).astype(int), 3) @ u,
     "index_by_sample": lambda u, x, y: u[jnp.abs(y).astype(int) % 3] * x[0],
     "index_out_of_range": lambda u, x, y: u[jnp.abs(10 * y).astype(int)] * x[0],
-    "dynamic_slice": lambda u, x, y: jax.lax.dynamic_slice(
-        u, (jnp.abs(y).astype(int),), (2,)
-    ).sum(),
     "scatter_by_sample": lambda u, x, y: (
         jnp.zeros(5).at[jnp.abs(x).astype(int) % 5].add(u) @ jnp.arange(5.0)
     ),
-    "scatter_max": lambda u, x, y: jnp.zeros(3).at[jnp.array([0, 0, 1])].max(u) @ x,
-    "scatter_mul": lambda u, x, y: jnp.ones(3).at[jnp.array([0, 0, 1])].multiply(u) @ x,
-    "searchsorted": lambda u, x, y: jnp.searchsorted(jnp.sort(x), y).astype(float) * u[0],
-    "interp": lambda u, x, y: jnp.interp(y, jnp.arange(3.0), u),
-    "polyval": lambda u, x, y: jnp.polyval(u, y),
-    "histogram": lambda u, x, y: jnp.histogram(x, bins=3, range=(-3, 3), weights=u)[0][1] * 1.0,
     "bincount": lambda u, x, y: (
         jnp.bincount(jnp.abs(x).astype(int), weights=u, length=4) @ jnp.arange(4.0)
     ),
-    "segment_max": lambda u, x, y: jax.ops.segment_max(u, jnp.array([0, 1, 1]), 2).sum() * y,
     "logsumexp_where": lambda u, x, y: jax.nn.logsumexp(u, where=x > 0),
-    "softmax_where": lambda u, x, y: jax.nn.softmax(u, where=jnp.array([True, True, False])) @ x,
-    "dropout_mask": lambda u, x, y: jnp.where(x > 0, u / 0.5, 0).sum() * y,
     "float32": lambda u, x, y: (u.astype(jnp.float32) @ x.astype(jnp.float32)).astype(float),
-    "bfloat16": lambda u, x, y: (
-        (u.astype(jnp.bfloat16) * x.astype(jnp.bfloat16)).sum().astype(float)
-    ),
     "integers": lambda u, x, y: u.astype(int).astype(float) @ x + u @ u,
     "random_inside": lambda u, x, y: u @ jax.random.normal(jax.random.key(0), (3,)),
     "pure_callback": lambda u, x, y: jax.pure_callback(
         lambda a: np.asarray(a), jax.ShapeDtypeStruct((), u.dtype), u @ x
     ),
-    "debug_print": lambda u, x, y: (jax.debug.print("", ordered=False), u @ x)[1],
-    "optimization_barrier": lambda u, x, y: jax.lax.optimization_barrier(u) @ x,
-    "checkpoint": lambda u, x, y: jax.checkpoint(lambda a: jnp.tanh(a) @ x)(u),
-    "grad_inside": lambda u, x, y: jax.grad(lambda a: jnp.tanh(a @ u))(x) @ x,
     "hessian_inside": lambda u, x, y: jax.hessian(lambda a: (a @ u) ** 2)(x)[0, 1] * y,
-    "jvp_inside": lambda u, x, y: jax.jvp(jnp.sin, (u,), (x,))[1].sum(),
-    "vmap_inside": lambda u, x, y: jax.vmap(lambda a, b: a * jnp.tanh(b))(u, x).sum(),
     "linear_solve": lambda u, x, y: jax.scipy.sparse.linalg.cg(
         lambda v: A33 @ v + u**2 * v, x, maxiter=3
     )[0].sum(),
@@ -301,33 +225,10 @@ BODIES = {
     "huge": lambda u, x, y: 1e300 * (u @ x) * 1e300,
     "infinite": lambda u, x, y: jnp.inf * (u @ u),
     "nan": lambda u, x, y: jnp.nan * (u @ u),
-    "sometimes_nan": lambda u, x, y: jnp.log(u[0]) * y,
-    "einsum_ellipsis": lambda u, x, y: jnp.einsum("...i,i->...", u[None], x)[0],
     "size_0_axis": lambda u, x, y: jnp.sum(u[:0]) + jnp.sum(jnp.ones((0, 3)) @ u) + u @ x,
-    "size_0_max": lambda u, x, y: jnp.max(jnp.append(u[:0], u[0])) * y,
     "size_1_axes": lambda u, x, y: (u[None, :, None] * x[:, None, None].T).sum(),
-    "rank_5": lambda u, x, y: jnp.einsum("i,j,k,l,m->", u, x, u, x, u),
     "pad_negative": lambda u, x, y: jax.lax.pad(u, 0.0, ((-1, 2, 1),)).sum() * y,
-    "rev": lambda u, x, y: jnp.flip(u) @ x,
-    "unstack": lambda u, x, y: sum(a * b for a, b in zip(u, x, strict=True)),
-    "python_float": lambda u, x, y: float(np.float32(0.1)) * (u @ x),
-    "np_constant": lambda u, x, y: np.arange(3) @ u,
     "clamp_bounds_of_parameters": lambda u, x, y: jax.lax.clamp(u[0], y, u[1]),
-    "rem_and_div": lambda u, x, y: jax.lax.rem(u[0], 2.0) + jax.lax.div(u[1], x[0]),
-    "square_of_sum": lambda u, x, y: jax.lax.square(u @ x - y),
-    "split": lambda u, x, y: jnp.split(u, [1])[1] @ x[1:],
-    "expm1_log1p": lambda u, x, y: jnp.expm1(u @ x) + jnp.log1p(u @ u),
-    "exp2": lambda u, x, y: jnp.exp2(u @ x),
-    "logistic": lambda u, x, y: jax.nn.sigmoid(u @ x),
-    "sinc": lambda u, x, y: jnp.sinc(u @ x),
-    "gelu": lambda u, x, y: jax.nn.gelu(u @ x),
-    "celu": lambda u, x, y: jax.nn.celu(u @ x),
-    "swish": lambda u, x, y: jax.nn.silu(u) @ x,
-    "relu6": lambda u, x, y: jax.nn.relu6(u @ x),
-    "squareplus": lambda u, x, y: jax.nn.squareplus(u @ x),
-    "glu": lambda u, x, y: jax.nn.glu(jnp.concatenate([u, x])).sum(),
-    "log_softmax": lambda u, x, y: jax.nn.log_softmax(u)[0] * y,
-    "standardize": lambda u, x, y: jax.nn.standardize(u) @ x,
 }
 
 
@@ -558,7 +459,11 @@ def test_an_error_inside_the_users_loss_is_not_an_internal_one(command, tmp_path
     assert "not ready" in out + err
 
 
-@pytest.mark.parametrize("body", ["p['u'] * float('nan')", "p['u'] / 0.0", "p['u'] * float('inf')"])
+@pytest.mark.parametrize(
+    "body",
+    ["p['u'] * float('nan')", "p['u'] / 0.0", "p['u'] * float('inf')"],
+    ids=["nan", "over_zero", "infinite"],
+)
 def test_a_loss_without_a_number_is_not_refuted_by_a_crash(body, command, tmp_path):
     path = tmp_path / "undefined.py"
     path.write_text(

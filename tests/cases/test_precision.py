@@ -11,6 +11,7 @@ from tests.cases.oracles import (
     assert_never_wrong,
     discover,
     is_proved,
+    status,
     verify,
 )
 
@@ -144,7 +145,7 @@ def test_a_symmetry_at_any_size(size):
         loss = lambda p, z, act=act: size * (act(p["u"] * p["w"]) - z["y"]) ** 2
         model = st.Model(loss, {"u": (), "w": ()}, {"y": st.Normal(())})
         rescaling = st.Exponential(lambda p: {"u": p["u"], "w": -p["w"]}, name="rescaling")
-        assert verify(model, rescaling).status is not st.Status.REFUTED
+        assert status(verify(model, rescaling)) != "refuted"
         found = discover(model)
         assert found is not None and found.total == 1
 
@@ -181,7 +182,7 @@ def test_a_large_multiple_of_zero_refutes_nothing(name):
     model = st.Model(loss, {"u": (), "w": ()}, {"y": st.Normal(())})
     rescaling = st.Exponential(lambda p: {"u": p["u"], "w": -p["w"]}, name="rescaling")
     for seed in range(3):
-        assert verify(model, rescaling, seed=seed).status is not st.Status.REFUTED
+        assert status(verify(model, rescaling, seed=seed)) != "refuted"
     found = discover(model)
     if is_proved(found):
         assert found.total == 1
@@ -237,7 +238,9 @@ def test_the_mode_is_where_the_density_is_highest(temperature):
     law = ask(st.stationary_law, model, temperature=temperature)
     if law is None:
         return
-    density = law.callable()
+    density = ask(law.callable)
+    if density is None:  # above the temperature of collapse there is none
+        return
     grid = np.concatenate([np.logspace(-12, -3, 40), np.linspace(1e-3, 4, 4000)])
     values = np.array([float(density(v)) for v in grid])
     if values[0] > values[1] > values[2] and values[0] > values[-4000:].max():

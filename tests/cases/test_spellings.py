@@ -16,6 +16,7 @@ from tests.cases.oracles import (
     draw,
     kinds,
     reflections,
+    status,
     verify,
 )
 
@@ -45,52 +46,29 @@ def _update_slices(h):
 ACTIVATIONS = {
     "relu": jax.nn.relu,
     "maximum": lambda h: jnp.maximum(h, 0.0),
-    "maximum_reversed": lambda h: jnp.maximum(0, h),
     "where": lambda h: jnp.where(h > 0, h, 0.0),
-    "where_closed": lambda h: jnp.where(h >= 0, h, 0.0),
     "where_reversed": lambda h: jnp.where(h < 0, 0.0, h),
-    "where_zero_first": lambda h: jnp.where(h > 0.0, h, 0.0 * h),
     "clip": lambda h: jnp.clip(h, 0, None),
-    "clip_infinity": lambda h: jnp.clip(h, 0.0, jnp.inf),
     "mask": lambda h: h * (h > 0),
     "half_of_abs": lambda h: (h + jnp.abs(h)) / 2,
-    "select": lambda h: lax.select(h > 0, h, jnp.zeros_like(h)),
     "select_n": lambda h: lax.select_n(h > 0, jnp.zeros_like(h), h),
-    "leaky_of_slope_0": lambda h: jax.nn.leaky_relu(h, 0.0),
     "minus_minimum": lambda h: h - jnp.minimum(h, 0.0),
-    "negated": lambda h: -jnp.minimum(-h, 0.0),
-    "max_of_stack": lambda h: jnp.max(jnp.stack([h, jnp.zeros(3)]), axis=0),
     "sort_of_stack": lambda h: jnp.sort(jnp.stack([h, jnp.zeros(3)]), axis=0)[1],
-    "twice": lambda h: jax.nn.relu(jax.nn.relu(h)),
-    "heaviside": lambda h: h * jnp.heaviside(h, 0.0),
     "sign": lambda h: h * (1 + jnp.sign(h)) / 2,
     "root_of_square": lambda h: (h + jnp.sqrt(h**2)) / 2,
     "split_concatenate": _split,
-    "stack": lambda h: jnp.stack([jax.nn.relu(h[0]), jax.nn.relu(h[1]), jax.nn.relu(h[2])]),
     "set": lambda h: jnp.zeros(3).at[jnp.arange(3)].set(jax.nn.relu(h)),
-    "set_slice": lambda h: jnp.zeros(3).at[:].set(jax.nn.relu(h)),
     "add": lambda h: jnp.zeros(3).at[jnp.arange(3)].add(jax.nn.relu(h)),
     "at_max": lambda h: jnp.zeros(3).at[jnp.arange(3)].max(h),
-    "set_masked": lambda h: h.at[jnp.arange(3)].multiply(h > 0),
     "update_slices": _update_slices,
     "fori_loop": _loop,
-    "vmap": lambda h: jax.vmap(jax.nn.relu)(h),
     "vmap_cond": lambda h: jax.vmap(lambda a: lax.cond(a > 0, lambda: a, lambda: 0.0 * a))(h),
     "lax_map": lambda h: lax.map(jax.nn.relu, h),
-    "jit": jax.jit(jax.nn.relu),
     "checkpoint": jax.checkpoint(jax.nn.relu),
     "reshaped": lambda h: jax.nn.relu(h.reshape(3, 1, 1)).transpose(2, 0, 1).reshape(-1),
-    "reversed": lambda h: jax.nn.relu(h[::-1])[::-1],
-    "padded": lambda h: jax.nn.relu(jnp.pad(h, (2, 1)))[2:5],
-    "rolled": lambda h: jnp.roll(jax.nn.relu(jnp.roll(h, 1)), -1),
     "gathered": lambda h: jax.nn.relu(h[jnp.array([2, 0, 1])])[jnp.array([1, 2, 0])],
     "segment_sum": lambda h: jax.ops.segment_sum(jax.nn.relu(h), jnp.arange(3), 3),
-    "piecewise": lambda h: jnp.piecewise(h, [h > 0], [lambda a: a, 0.0]),
-    "nan_to_num": lambda h: jnp.nan_to_num(jax.nn.relu(h)),
-    "reduce_window": lambda h: lax.reduce_window(h, 0.0, lax.max, (1,), (1,), "VALID"),
     "cumulative": lambda h: jnp.diff(jnp.cumsum(jax.nn.relu(h)), prepend=0.0),
-    "max_of_last_axis": lambda h: jnp.max(jnp.stack([h, 0 * h], -1), -1),
-    "cast": lambda h: jax.nn.relu(h.astype(float)),
 }
 
 
@@ -124,23 +102,14 @@ def _batched(p, x):
 
 LINEAR = {
     "matmul": lambda p, x: p["W"] @ x + p["b"],
-    "transposed": lambda p, x: x @ p["W"].T + p["b"],
     "einsum": lambda p, x: jnp.einsum("kj,j->k", p["W"], x) + p["b"],
-    "einsum_reversed": lambda p, x: jnp.einsum("j,kj->k", x, p["W"]) + p["b"],
-    "tensordot": lambda p, x: jnp.tensordot(p["W"], x, axes=1) + p["b"],
     "dot_general": lambda p, x: lax.dot_general(p["W"], x, (((1,), (0,)), ((), ()))) + p["b"],
     "sum_of_products": lambda p, x: jnp.sum(p["W"] * x, axis=1) + p["b"],
-    "sum_of_columns": lambda p, x: p["W"][:, 0] * x[0] + p["W"][:, 1] * x[1] + p["b"],
-    "inner": lambda p, x: jnp.inner(p["W"], x) + p["b"],
     "vmap": lambda p, x: jax.vmap(lambda w, b: w @ x + b)(p["W"], p["b"]),
-    "vmap_columns": lambda p, x: jax.vmap(lambda w, a: w * a, (1, 0))(p["W"], x).sum(0) + p["b"],
     "augmented": lambda p, x: jnp.c_[p["W"], p["b"]] @ jnp.append(x, 1.0),
-    "row_vectors": lambda p, x: (x[None] @ p["W"].T + p["b"][None])[0],
-    "flattened": lambda p, x: (p["W"].reshape(-1)[:6].reshape(3, 2) @ x) + p["b"],
     "permuted": lambda p, x: (p["W"][::-1] @ x + p["b"][::-1])[::-1],
     "outer": lambda p, x: jnp.trace(jnp.einsum("kj,i->kij", p["W"], x), axis1=1, axis2=2) + p["b"],
     "two_halves": lambda p, x: jnp.concatenate([p["W"][:1] @ x, p["W"][1:] @ x]) + p["b"],
-    "jvp": lambda p, x: jax.jvp(lambda v: p["W"] @ v, (jnp.zeros(2),), (x,))[1] + p["b"],
     "vjp": lambda p, x: jax.vjp(lambda v: p["W"].T @ v, jnp.zeros(3))[1](x)[0] + p["b"],
 }
 LAYERS = {
@@ -168,7 +137,7 @@ def net(name):
 def test_all_spellings_are_the_same_function():
     plain = net("act_relu")
     for name in LAYERS:
-        for seed in range(4):
+        for seed in range(2):
             params, sample = draw(plain, seed)
             value = float(net(name).loss(*jax.tree.map(jnp.asarray, (params, sample))))
             right = float(plain.loss(params, sample))
@@ -205,24 +174,21 @@ WRONG = st.Exponential(
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_verify_relu_layer(name):
-    assert verify(net(name), RESCALING).status is st.Status.PROVED
-    assert verify(net(name), WRONG).status is st.Status.REFUTED
+    assert status(verify(net(name), RESCALING)) == "proved"
+    assert status(verify(net(name), WRONG)) == "refuted"
 
 
 # --- a product of two matrices: GL(2), 4 generators; U^T U - W W^T, 3 laws ---
 
 PRODUCTS = {
     "matmul": lambda U, W, x: U @ W @ x,
-    "right_first": lambda U, W, x: U @ (W @ x),
     "einsum": lambda U, W, x: jnp.einsum("ik,kj,j->i", U, W, x),
     "transposed": lambda U, W, x: (x @ W.T) @ U.T,
     "sum_of_outer": lambda U, W, x: sum(U[:, k] * (W[k] @ x) for k in range(2)),
     "scan_of_outer": lambda U, W, x: lax.scan(
         lambda c, uw: (c + uw[0] * (uw[1] @ x), None), jnp.zeros(2), (U.T, W)
     )[0],
-    "vmap_rows": lambda U, W, x: jax.vmap(lambda u: u @ (W @ x))(U),
     "broadcast": lambda U, W, x: jnp.sum(U * jnp.sum(W * x, axis=1), axis=1),
-    "dot_general": lambda U, W, x: lax.dot_general(U, W @ x, (((1,), (0,)), ((), ()))),
     "convolution": lambda U, W, x: lax.conv_general_dilated(
         lax.conv_general_dilated(x[None, :, None], W[:, :, None], (1,), "VALID"),
         U[:, :, None],
@@ -230,14 +196,9 @@ PRODUCTS = {
         "VALID",
     ).reshape(2),
     "hidden_reversed": lambda U, W, x: U[:, ::-1] @ (W[::-1] @ x),
-    "batched": lambda U, W, x: (jnp.stack([x, 2 * x]) @ W.T @ U.T)[0],
     "set": lambda U, W, x: U @ jnp.zeros(2).at[jnp.arange(2)].set(W @ x),
     "concatenated": lambda U, W, x: U @ jnp.concatenate([W[:1] @ x, W[1:] @ x]),
     "tensordot": lambda U, W, x: jnp.tensordot(jnp.tensordot(U, W, 1), x, 1),
-    "multi_dot": lambda U, W, x: jnp.linalg.multi_dot([U, W, x]),
-    "matvec_loop": lambda U, W, x: lax.fori_loop(
-        0, 2, lambda k, c: c + U[:, k] * (W[k] @ x), jnp.zeros(2)
-    ),
     "kron": lambda U, W, x: (jnp.kron(U, jnp.eye(2)) @ jnp.kron((W @ x), jnp.array([1.0, 0])))[::2],
 }
 
@@ -278,8 +239,8 @@ def test_verify_product(name):
     for B in (turn, shear):
         true = st.Exponential(lambda p, B=B: {"U": p["U"] @ B, "W": -B @ p["W"]}, name="GL")
         false = st.Exponential(lambda p, B=B: {"U": p["U"] @ B, "W": B @ p["W"]}, name="not GL")
-        assert verify(model, true).status is st.Status.PROVED
-        assert verify(model, false).status is st.Status.REFUTED
+        assert status(verify(model, true)) == "proved"
+        assert status(verify(model, false)) == "refuted"
 
 
 # --- odd units: swaps and flips, 3 of each, rank 3 without a bias ---
@@ -288,18 +249,12 @@ ODD = {
     "tanh": jnp.tanh,
     "by_exponentials": lambda h: (jnp.exp(h) - jnp.exp(-h)) / (jnp.exp(h) + jnp.exp(-h)),
     "by_sigmoid": lambda h: 2 * jax.nn.sigmoid(2 * h) - 1,
-    "vmap": lambda h: jax.vmap(jnp.tanh)(h),
     "scan": lambda h: lax.scan(lambda c, a: (c, jnp.tanh(a)), 0.0, h)[1],
-    "split": lambda h: jnp.concatenate([jnp.tanh(part) for part in jnp.split(h, 3)]),
     "set": lambda h: jnp.zeros(3).at[jnp.arange(3)].set(jnp.tanh(h)),
     "sine": jnp.sin,
     "cube": lambda h: h**3 + jnp.tanh(h),
-    "softsign": jax.nn.soft_sign,
-    "arctan": jnp.arctan,
     "erf": jax.lax.erf,
     "hard_tanh": jax.nn.hard_tanh,
-    "asinh": jnp.arcsinh,
-    "odd_part": lambda h: jax.nn.gelu(h) - jax.nn.gelu(-h) + h**3,
     "shrink": lambda h: jnp.sign(h) * jax.nn.relu(jnp.abs(h) - 0.3),
 }
 

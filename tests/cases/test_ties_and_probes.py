@@ -138,7 +138,7 @@ def layer(act):
 
 def far_points(model):
     out = []
-    for seed, scale in enumerate((30.0, 60.0, 90.0, 130.0, 400.0, 2e3)):
+    for seed, scale in enumerate((30.0, 60.0, 90.0, 130.0, 400.0, 2e3, 2e4)):
         params, sample = draw(model, seed=seed, scale=scale)
         params = {"W": params["W"], "u": draw(model, seed=50 + seed)[0]["u"]}
         out.append((params, {"x": np.array([0.8, -0.7]), "y": 0.3 + 0 * sample["y"]}))
@@ -212,7 +212,7 @@ def test_no_gl_of_units_that_are_linear_near_zero_only(name):
     assert "rotation" not in kinds(mirrors)
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e-3, 1.0, 1e3, 1e6, 1e12])
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e-3, 1.0, 1e3, 1e6])
 def test_a_kink_at_any_place(scale):
     # relu(h) + relu(h - scale): no rescaling, whatever the place of the second kink.
     model = layer(lambda h: jax.nn.relu(h) + jax.nn.relu(h - scale))
@@ -346,6 +346,7 @@ def test_discover_with_ties(name):
     assert_right(discover(model), 2, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TIES)
 def test_conservation_laws_with_ties(name):
     f = TIES[name]

@@ -44,7 +44,7 @@ def _walk(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]
         else:
             out = equation.primitive.bind(*operands, **equation.params)
             out = list(out) if equation.primitive.multiple_results else [out]
-            if _loses(name, operands, np.asarray(out[0])):
+            if out and _loses(name, operands, np.asarray(out[0])):
                 return None
         values.update(zip(equation.outvars, out, strict=True))
     return [read(v) for v in jaxpr.outvars]

@@ -53,7 +53,9 @@ class Judge:
         self.proved: list[Candidate] = []
 
     def run(self) -> list[Judgement]:
-        for candidate in self.case.candidates[: 2 if self.light else None]:
+        first = self.case.seed % 2  # a planted one, or often a near miss of it
+        candidates = self.case.candidates
+        for candidate in candidates[first : first + 1] if self.light else candidates:
             self._verify(candidate)
         self._discover()
         if not self.light:

@@ -3,5 +3,7 @@
 LIGHT: dict[int, str] = {}
 """Among those of the fast test."""
 
-FULL: dict[int, str] = {}
+_OUTER = "conservation_laws: an outer product of two parameters ends in a ValueError"
+
+FULL: dict[int, str] = {1: _OUTER, 20: _OUTER}
 """Among those of the slow test."""

@@ -19,7 +19,7 @@ def as_complex(b: Builder, x: Operand) -> Complex:
     if isinstance(x, Complex):
         return x
     if isinstance(x, np.ndarray) and x.dtype.kind == "c":
-        return Complex(np.ascontiguousarray(x.real), np.ascontiguousarray(x.imag))
+        return Complex(np.array(x.real), np.array(x.imag))
     x = b.real(x)
     return Complex(x, np.zeros(shape_of(x)))
 
@@ -115,13 +115,13 @@ class _RealOutput:
 
 @lowers("complex")
 def _complex(b: Builder, eqn: Any, x: Operand, y: Operand) -> Complex:
-    return Complex(b.real(x), b.real(y))
+    return Complex(*b.aligned(b.real(x), b.real(y)))
 
 
 @lowers("fft")
 def _fft(b: Builder, eqn: Any, x: Operand) -> Operand:
     """Multiply by cos(2 pi k j / n) and sin(2 pi k j / n), axis by axis."""
-    kind, lengths = str(eqn.params["fft_type"]).rpartition(".")[-1], eqn.params["fft_lengths"]
+    kind, lengths = eqn.params["fft_type"].name, eqn.params["fft_lengths"]
     inverse = kind in ("IFFT", "IRFFT")
     z = as_complex(b, x)
     first = len(shape_of(z)) - len(lengths)

@@ -54,48 +54,70 @@ def _fill(mode: Any, value: Any, x: Operand) -> Operand | None:
 
 @lowers("gather")
 def _gather(b: Builder, eqn: Any, x: Operand, indices: Operand) -> Operand:
+    """Make the indexed axes one, after the shared ones, and choose along it."""
     p, d = eqn.params, eqn.params["dimension_numbers"]
     sizes, shape = tuple(map(int, p["slice_sizes"])), shape_of(x)
     fill = _fill(p["mode"], p.get("fill_value"), x)
     starts = [int(a) for a in d.start_index_map]
     batch = [int(a) for a in d.operand_batching_dims]
-    windows = [a for a in starts if sizes[a] != 1 or a not in d.collapsed_slice_dims]
-    whole = all(sizes[a] == shape[a] for a in range(len(shape)) if a not in (*starts, *batch))
-    if windows or not whole:
+    collapsed = [int(a) for a in d.collapsed_slice_dims]
+    windows = [a for a in starts if a not in collapsed]
+    if fill is not None and any(sizes[a] != 1 for a in starts):
         if is_known(indices) and math.prod(shape) <= _LARGEST:
             return b.pick(x, _places(shape, indices, p), fill)
-        if not batch and len(shape_of(indices)) == 1 and whole:
-            return _window(b, x, _columns(b, indices), starts, sizes, d.collapsed_slice_dims, fill)
-        b.refuse("a gather of windows at places that depend on samples or parameters")
-    # The indexed axes become one axis, after the shared ones.
+        b.refuse("a gather of windows with fill values at places that are not known")
     rest = [a for a in range(len(shape)) if a not in (*starts, *batch)]
+    for a in rest:
+        x = b.take(x, np.arange(sizes[a]), a)
     moved = b.transpose(x, [*batch, *starts, *rest])
     n = math.prod(shape[a] for a in starts)
-    moved = b.reshape(moved, [*(shape[a] for a in batch), n, *(shape[a] for a in rest)])
+    moved = b.reshape(moved, [*(shape[a] for a in batch), n, *(sizes[a] for a in rest)])
     shared = [int(a) for a in d.start_indices_batching_dims]
     free = [a for a in range(len(shape_of(indices)) - 1) if a not in shared]
+    columns = [b.transpose(c, [*shared, *free]) for c in _columns(b, indices)]
+    linear = _linear_places(b, columns, starts, windows, sizes, shape, fill is not None)
+    out = b.choose(moved, linear, len(batch), len(batch), fill)
+    # choose gives (*batch, *free, *windows, *rest); the result has the latter at `offset_dims`.
+    outer = [*shared, *free]
+    offset = [int(a) for a in d.offset_dims]
+    order = [0] * len(shape_out(eqn))
+    places = [a for a in range(len(order)) if a not in offset]
+    for place, axis in zip(places, sorted(range(len(outer)), key=outer.__getitem__), strict=True):
+        order[place] = axis
+    inner = [*windows, *rest]
+    for place, axis in zip(offset, sorted(inner), strict=True):
+        order[place] = len(outer) + inner.index(axis)
+    return b.transpose(out, order)
+
+
+def _linear_places(
+    b: Builder, columns: Sequence[Operand], starts: Sequence[int], windows: Sequence[int],
+    sizes: Sequence[int], shape: Sequence[int], filled: bool,
+) -> Operand:  # fmt: skip
+    """Return row-major places on the indexed axes, with an axis for each window; -1 outside."""
+    base = shape_of(columns[0]) if columns else ()
     linear: Operand = np.zeros((), dtype=np.int64)
     outside: Operand | None = None
-    for axis, column in zip(starts, _columns(b, indices), strict=True):
-        column = b.transpose(column, [*shared, *free])
-        place = _bounded(b, column, shape[axis] - 1, fill is not None)
-        if fill is not None and len(starts) > 1:
+    full = [*base, *(sizes[a] for a in windows)]
+    for axis, column in zip(starts, columns, strict=True):
+        place = _bounded(b, column, shape[axis] - sizes[axis], filled)
+        if filled and len(starts) > 1:
             gone = b.compare("lt", place, np.zeros((), dtype=np.int64))
             outside = gone if outside is None else b.apply("or", outside, gone, kind="b")
-        linear = b.add(b.mul(linear, np.asarray(shape[axis])), place) if len(starts) > 1 else place
+        if windows:
+            place = b.broadcast(place, full, range(len(base)))
+        if axis in windows and sizes[axis] > 1:
+            within = np.arange(sizes[axis])
+            where = len(base) + list(windows).index(axis)
+            place = b.add(place, b.broadcast(within, full, (where,)))
+        if len(starts) > 1:
+            place = b.add(b.mul(linear, np.asarray(shape[axis])), place)
+        linear = place
     if outside is not None:
+        if windows:
+            outside = b.broadcast(outside, full, range(len(base)))
         linear = b.select(outside, linear, np.full(shape_of(linear), -1))
-    out = b.choose(moved, linear, len(batch), len(batch), fill)
-    # choose gives (*batch, *free, *rest); the result has the window axes at `offset_dims`.
-    offset = [int(a) for a in d.offset_dims]
-    places = [a for a in range(len(shape_out(eqn))) if a not in offset]
-    order = [0] * len(shape_out(eqn))
-    index_axes = {axis: k for k, axis in enumerate([*shared, *free])}
-    for k, place in enumerate(places):
-        order[place] = index_axes[k]
-    for k, place in enumerate(offset):
-        order[place] = len(batch) + len(free) + k
-    return b.transpose(out, order)
+    return linear if columns else np.zeros((), dtype=np.int64)
 
 
 def _window(

@@ -107,6 +107,8 @@ def _walk(
 
 def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     name = equation.primitive.name
+    if name.startswith(("random_", "threefry", "rng_")):
+        b.refuse("random numbers drawn inside", "make them part of the sample (`random=`)")
     if xs and all(map(is_known, xs)) and _gives_integers(equation):
         return _computed(equation, xs)
     if name in _CONTROL:
@@ -122,8 +124,6 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     elif name in RULES:
         out = RULES[name](b, equation, *xs)
     else:
-        if name.startswith(("random_", "threefry")):
-            b.refuse("random numbers drawn inside", "make them part of the sample (`random=`)")
         b.refuse(f"the primitive {name!r}")
     return list(out) if equation.primitive.multiple_results else [out]
 

@@ -7,15 +7,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from symtheory.symmetry.discovery._grading import echelon
-from symtheory.symmetry.discovery._lane_values import Lanes
-from symtheory.symmetry.discovery._modular import PRIME, null_space, product, ranks, reconstruct
+from symtheory.domains import Numbers, from_fractions
+from symtheory.domains import concatenate as joined
+from symtheory.linear_algebra import enclosed, floats, modular
 from symtheory.symmetry.discovery._points import Points
 from symtheory.symmetry.discovery._proof import Field
 
 _SMALL = 24
 _CHUNK = 2_000_000
 _UNIT = 2.0**-53
+_TINY = 1e-300
 _FLOOR = 1e-12
 _LOOSEST = 1e-7
 """Equations known less well than this, relative to their size, are left out."""
@@ -83,12 +84,10 @@ def solve(points: Points, blocks: Blocks) -> NullSpace:
     """Return the null space of the equations at the given points."""
     d = points.theta.shape[1]
     exact = points.gradient.residues is not None
-    ones = np.ones((len(points), 1))
-    theta = Lanes(
-        np.column_stack([points.theta.residues, ones.astype(np.int64)]) if exact else None,  # type: ignore[list-item]
-        np.column_stack([points.theta.values, ones]),
-        np.column_stack([points.theta.errors, 0 * ones]),
-    )
+    ones = from_fractions(np.ones((len(points), 1), dtype=np.int64))
+    if points.theta.enclosure is None:
+        ones = Numbers(ones.residues, None)
+    theta = joined([points.theta, ones], 1)
     solver = _exact if exact else _certified
     fields: list[Field] = []
     totals = np.zeros(3, dtype=int)
@@ -119,7 +118,7 @@ def _field(row: list[Fraction], i: np.ndarray, j: np.ndarray, d: int) -> Field:
     return Field(matrix, shift)
 
 
-def _open_blocks(gradient: Lanes, theta: Lanes, blocks: Blocks) -> list[int]:
+def _open_blocks(gradient: Numbers, theta: Numbers, blocks: Blocks) -> list[int]:
     """Return the blocks that may have a null vector: those not of full rank on a few points."""
     sizes = blocks.sizes
     if gradient.residues is None or theta.residues is None:
@@ -127,25 +126,25 @@ def _open_blocks(gradient: Lanes, theta: Lanes, blocks: Blocks) -> list[int]:
     out = [int(b) for b in np.flatnonzero(sizes > _SMALL)]
     for size in range(2, _SMALL + 1):  # a single unknown g_i theta_j never vanishes
         chosen = np.flatnonzero(sizes == size)
-        for lanes in (2 * size + 8, 8 * size + 64):
-            chosen = _deficient(gradient.residues, theta.residues, blocks, chosen, size, lanes)
+        for count in (2 * size + 8, 8 * size + 64):
+            chosen = _deficient(gradient.residues, theta.residues, blocks, chosen, size, count)
         out += chosen.tolist()
     return sorted(out)
 
 
 def _deficient(
     gradient: np.ndarray, theta: np.ndarray, blocks: Blocks, chosen: np.ndarray, size: int,
-    lanes: int,
+    count: int,
 ) -> np.ndarray:  # fmt: skip
     """Return those of the chosen blocks, all of one size, without full rank on a few points."""
-    lanes = min(len(gradient), lanes)
-    step = max(_CHUNK // (lanes * size), 1)
+    count = min(len(gradient), count)
+    step = max(_CHUNK // (count * size), 1)
     out = [chosen[:0]]
     for start in range(0, len(chosen), step):
         some = chosen[start : start + step]
         places = blocks.starts[some][:, None] + np.arange(size)
-        stack = gradient[:lanes][:, blocks.rows[places]] * theta[:lanes][:, blocks.columns[places]]
-        out.append(some[ranks(np.moveaxis(stack % PRIME, 0, 1)) < size])
+        stack = gradient[:count][:, blocks.rows[places]] * theta[:count][:, blocks.columns[places]]
+        out.append(some[modular.ranks(np.moveaxis(stack % modular.PRIME, 0, 1)) < size])
     return np.concatenate(out)
 
 
@@ -159,35 +158,30 @@ class _Solution:
     dropped: float = 0.0
 
 
-def _exact(gradient: Lanes, theta: Lanes, i: np.ndarray, j: np.ndarray, linear: int) -> _Solution:
+def _exact(
+    gradient: Numbers, theta: Numbers, i: np.ndarray, j: np.ndarray, linear: int
+) -> _Solution:
     """Return the null space mod the prime; rank mod p <= rank over Q, so its size is a bound.
 
     The first `linear` unknowns belong to A: a null vector that is 1 at one of those free columns
     has entries only before it, so it is linear.
     """
     assert gradient.residues is not None and theta.residues is not None
-    few = 2 * len(i) + 64
-    residues = np.zeros((0, 0))
-    for lanes in dict.fromkeys((min(few, len(gradient.values)), len(gradient.values))):
-        g, t = gradient.residues[:lanes][:, i], theta.residues[:lanes][:, j]
-        residues = null_space(g * t % PRIME)
-        if not product(gradient.residues[:, i] * theta.residues[:, j] % PRIME, residues.T).any():
-            break
+    matrix = gradient.residues[:, i] * theta.residues[:, j] % modular.PRIME
+    residues = modular.null_space(matrix)
     upper_linear = int(np.sum(~residues[:, linear:].any(axis=1)))
-    table = {x: reconstruct(int(x)) for x in np.unique(residues).tolist()}
-    rows = [[table[x] for x in row] for row in residues.tolist()]
-    good = [[x for x in row if x is not None] for row in rows]
-    basis = [row for row in good if len(row) == len(i)]
+    rows = [modular.reconstructed(row) for row in residues]
+    basis = [row for row in rows if row is not None]
     return _Solution(basis, len(rows), upper_linear, len(rows) - len(basis))
 
 
 def _certified(
-    gradient: Lanes, theta: Lanes, i: np.ndarray, j: np.ndarray, linear: int
+    gradient: Numbers, theta: Numbers, i: np.ndarray, j: np.ndarray, linear: int
 ) -> _Solution:
     """Return the null space in floats, and a rank certified from the bounds on their errors."""
     g, t = gradient.values[:, i], theta.values[:, j]
     matrix = g * t
-    bound = gradient.errors[:, i] * np.abs(t) + 2 * _UNIT * np.abs(matrix)
+    bound = gradient.errors[:, i] * np.abs(t) + 2 * _UNIT * np.abs(matrix) + _TINY
     size = np.linalg.norm(matrix, axis=1, keepdims=True)
     size = np.exp2(np.round(np.log2(np.where(size > 0, size, 1.0))))  # exact to divide by
     matrix, bound = matrix / size, bound / size
@@ -196,13 +190,11 @@ def _certified(
     parts = [_null_floats(matrix[:, :n], bound[:, :n]) for n in (linear, len(i))]
     shifts = np.arange(len(i)) >= linear
     affine = len(parts[1].vectors) - len(parts[0].vectors)
-    whole = echelon(parts[1].vectors * np.where(shifts, 1e6, 1.0))[:affine]
+    whole = floats.echelon(parts[1].vectors * np.where(shifts, 1e6, 1.0))[:affine]
     padded = np.pad(parts[0].vectors, ((0, 0), (0, len(i) - linear)))
-    rows = [*echelon(padded), *(whole / np.where(shifts, 1e6, 1.0) * 1e6)]
-    near = [[Fraction(float(x)).limit_denominator(24) for x in row] for row in rows]
-    basis = [
-        n for n, x in zip(near, rows, strict=True) if np.max(np.abs(np.array(n, float) - x)) < 1e-7
-    ]
+    rows = [*floats.echelon(padded), *(whole / np.where(shifts, 1e6, 1.0) * 1e6)]
+    near = [floats.simple_fractions(row) for row in rows]
+    basis = [row for row in near if row is not None]
     return _Solution(
         basis,
         parts[1].upper,
@@ -223,37 +215,11 @@ class _Floats:
 
 def _null_floats(matrix: np.ndarray, bound: np.ndarray) -> _Floats:
     columns = matrix.shape[1]
-    if not columns or not len(matrix):
+    if not matrix.size:
         return _Floats(np.eye(columns), columns, 1.0, 0.0)
-    tall = matrix.shape[0] >= columns
-    left, values, right = np.linalg.svd(matrix, full_matrices=not tall)
-    relative = values / max(values[0], 1e-300)
-    noise = max(_FLOOR, 10 * float(np.linalg.norm(bound)) / max(float(values[0]), 1e-300))
-    rank = int(np.sum(relative > noise))
-    proved = _certified_rank(matrix, bound, left, values, right, rank)
-    kept = float(relative[rank - 1]) if rank else 1.0
-    dropped = float(relative[rank]) if rank < len(relative) else 0.0
-    return _Floats(right[rank:], columns - proved, kept, dropped)
-
-
-def _certified_rank(
-    matrix: np.ndarray, bound: np.ndarray, left: np.ndarray, values: np.ndarray,
-    right: np.ndarray, rank: int,
-) -> int:  # fmt: skip
-    """Return `rank` if every matrix within the bound has at least that rank, else 0.
-
-    With U, V, S the leading singular triples as computed (whatever their errors), the r x r matrix
-    U^T M V S^-1 is invertible when it is within distance 1 of the identity; the distance is bounded
-    with the rounding of every product.
-    """
-    if not rank:
-        return 0
-    u, v = left[:, :rank].T, right[:rank].T / values[:rank]
-    product = u @ (matrix @ v)
-    size = np.abs(u) @ (np.abs(matrix) @ np.abs(v))
-    rounding = 4 * (sum(matrix.shape) + 8) * _UNIT * size
-    distance = np.abs(product - np.eye(rank)) + rounding + np.abs(u) @ (bound @ np.abs(v)) * 1.01
-    return rank if float(np.linalg.norm(distance)) < 0.99 else 0
+    found = floats.null_space(matrix, _FLOOR, noise=10 * float(np.linalg.norm(bound)))
+    proved = enclosed.certified_rank(matrix, bound, found.rank, found.singular)
+    return _Floats(found.basis, columns - proved, found.kept, found.dropped)
 
 
 def simplify(basis: list[list[Fraction]]) -> list[list[Fraction]]:

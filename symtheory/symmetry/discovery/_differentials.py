@@ -14,11 +14,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from symtheory.linear_algebra import exact
+from symtheory.linear_algebra._modular import PRIME, rank
 from symtheory.symmetry._memory import BOXED, GIB
-from symtheory.symmetry.conservation._fields import rank
-from symtheory.symmetry.conservation._modular import MODULUS
 from symtheory.symmetry.discovery._measure import Part, Place
-from symtheory.symmetry.discovery._structure import null_rows
 
 _MOST = 4000
 """Differentials whose rank is taken; more are left out."""
@@ -36,7 +35,7 @@ class Differentials:
     def __init__(self, parts: Sequence[Part], shapes: Sequence[tuple[int, ...]], seed: int) -> None:
         rng = np.random.default_rng(seed)
         self._parts = parts
-        self._theta = [rng.integers(1, MODULUS, shape) for shape in shapes]
+        self._theta = [rng.integers(1, PRIME, shape) for shape in shapes]
         sizes = [math.prod(shape) for shape in shapes]
         starts = np.cumsum([0, *sizes])[:-1]
         self._places = [
@@ -58,7 +57,7 @@ class Differentials:
     def _add(self, rows: np.ndarray, places: np.ndarray, values: np.ndarray, rate: int) -> None:
         where = self._count + np.broadcast_to(rows[:, None], places.shape)
         self._entries.append((where.reshape(-1), places.reshape(-1),
-                              (values * (rate % MODULUS) % MODULUS).reshape(-1)))  # fmt: skip
+                              (values * (rate % PRIME) % PRIME).reshape(-1)))  # fmt: skip
 
     def units(self, rates: Mapping[Place, Fraction], units: Sequence[int]) -> None:
         """Add the rescalings of single units (unit 0 of axis -1: of a whole part)."""
@@ -75,7 +74,9 @@ class Differentials:
         half = len(places)
         rows = [{k: p[n] - p[n + half] for k, p in enumerate(patterns)} for n in range(half)]
         p, q = np.triu_indices(size, 1)
-        for row in null_rows([{k: x for k, x in row.items() if x} for row in rows], len(patterns)):
+        for row in exact.null_space(
+            [{k: x for k, x in row.items() if x} for row in rows], len(patterns)
+        ):
             rates = {
                 place: sum((Fraction(c) * patterns[k][n] for k, c in row.items()), Fraction(0))
                 for n, place in enumerate(places)
@@ -103,13 +104,13 @@ class Differentials:
         if not count:
             return 0
         buckets = self._rng.integers(0, count + 24, self._size)
-        factors = self._rng.integers(1, MODULUS, self._size)
+        factors = self._rng.integers(1, PRIME, self._size)
         table = np.zeros((count, count + 24), dtype=np.int64)
         for rows, places, values in self._entries:
             kept = rows < count
-            terms = values[kept] * factors[places[kept]] % MODULUS
+            terms = values[kept] * factors[places[kept]] % PRIME
             np.add.at(table, (rows[kept], buckets[places[kept]]), terms)
-        return rank(table % MODULUS)
+        return rank(table % PRIME)
 
 
 def _whole(rates: Mapping[Place, Fraction]) -> dict[Place, int]:

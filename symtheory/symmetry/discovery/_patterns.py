@@ -8,6 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from symtheory.linear_algebra import exact, floats
+
 _NULL = 1e-11
 _KEPT = 1e-8
 """Relative singular values below the first are zero, above the second they are not."""
@@ -49,13 +51,12 @@ def patterns(rows: np.ndarray, sizes: np.ndarray, gap: Gap) -> list[tuple[Fracti
         return []
     tiny = norms <= _NULL * np.sqrt(len(part))
     norms = np.where(tiny, 1.0, norms)
-    _, values, right = np.linalg.svd(part / norms, full_matrices=False)
-    gap.see(values / max(float(values[0]), 1e-300))
-    null = right[values <= _NULL * max(float(values[0]), 1e-300)] / norms
+    null = floats.null_space(part / norms, _NULL)
+    gap.see(null.values)
     out = []
-    for row in _reduced(null):
-        near = [Fraction(float(x)).limit_denominator(12) for x in row]
-        if max(abs(float(n) - x) for n, x in zip(near, row, strict=True)) > 1e-6:
+    for row in floats.echelon(null.basis / norms, small=1e-6, from_left=True):
+        near = floats.simple_fractions(row, denominator=12, tolerance=1e-6)
+        if near is None:
             gap.unclear += 1
             continue
         whole = [Fraction(0)] * rows.shape[1]
@@ -65,29 +66,10 @@ def patterns(rows: np.ndarray, sizes: np.ndarray, gap: Gap) -> list[tuple[Fracti
     return out
 
 
-def _reduced(basis: np.ndarray) -> np.ndarray:
-    """Return the reduced row echelon form, pivots from the left."""
-    work, row = np.array(basis), 0
-    size = np.max(np.abs(work), initial=0.0)
-    for column in range(work.shape[1]):
-        if row == len(work):
-            break
-        best = row + int(np.argmax(np.abs(work[row:, column])))
-        if abs(work[best, column]) <= 1e-6 * size:
-            continue
-        work[[row, best]] = work[[best, row]]
-        work[row] /= work[row, column]
-        for other in range(len(work)):
-            if other != row:
-                work[other] -= work[other, column] * work[row]
-        row += 1
-    return work[:row]
-
-
 def symmetric_count(basis: Sequence[tuple[Fraction, ...]]) -> int:
     """Return how many combinations of pair patterns (r, t) have r = t: symmetric matrices."""
     if not basis:
         return 0
-    table = np.array([[float(x) for x in row] for row in basis])
-    half = table.shape[1] // 2
-    return len(table) - int(np.linalg.matrix_rank(table[:, :half] - table[:, half:]))
+    half = len(basis[0]) // 2
+    rows = [{k: row[k] - row[k + half] for k in range(half)} for row in basis]
+    return len(basis) - exact.rank(rows)

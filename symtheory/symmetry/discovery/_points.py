@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from fractions import Fraction
 from typing import Any
 
 import jax
 import numpy as np
 from flint import fmpq, fmpq_mat
 
-from symtheory.data import Law, Normal
+from symtheory.data import Empirical, Law, Normal, Rademacher
+from symtheory.domains import Enclosure, Numbers, Residues, concatenate, from_fractions, varying
 from symtheory.exact import rational_array
+from symtheory.linear_algebra._modular import PRIME
 from symtheory.model import Model
-from symtheory.readings import Deadline, read, trace
-from symtheory.symmetry.discovery._checks import integer_inputs
-from symtheory.symmetry.discovery._lane_values import Lanes, lift
-from symtheory.symmetry.discovery._lanes import LanesDomain
-from symtheory.symmetry.discovery._modular import PRIME
+from symtheory.program import (
+    Deadline,
+    Program,
+    all_operations,
+    compares,
+    evaluate,
+    irrational,
+    lower,
+    trace,
+    whole_number_inputs,
+)
 
-_STEPS = 40
-_SCALE = 32
-"""Coordinates are k/32 with 0 < |k| <= 40: exact in binary, of moderate size."""
+_STEPS = 5 * 2**10
+_SCALE = 2**12
+"""Coordinates are k/4096 with 0 < |k| <= 5120: exact in binary, of moderate size, rarely equal."""
+_LOOKED_AT = 64
+"""Points that were left out and are looked at again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +46,11 @@ class Points:
         free_gradient: Its gradient in the free entries (points, m).
     """
 
-    theta: Lanes
-    free: Lanes
-    loss: Lanes
-    gradient: Lanes
-    free_gradient: Lanes
+    theta: Numbers
+    free: Numbers
+    loss: Numbers
+    gradient: Numbers
+    free_gradient: Numbers
 
     @property
     def exact(self) -> bool:
@@ -50,12 +59,12 @@ class Points:
         return all(part.residues is not None for part in parts)
 
     def __len__(self) -> int:
-        return len(self.loss.values)
+        return self.loss.shape[0]
 
     def join(self, other: Points) -> Points:
         """Return the points of both."""
         pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self)]
-        return Points(*(_concatenate([a, b], 0) for a, b in pairs))
+        return Points(*(concatenate([a, b], 0) for a, b in pairs))
 
 
 class Sampler:
@@ -83,8 +92,12 @@ class Sampler:
             lambda s: jax.ShapeDtypeStruct((count, *s.shape), s.dtype), self._structures
         )
         function = jax.vmap(jax.value_and_grad(value, argnums=(0, 1, 2)))
-        self._jaxpr, _ = trace(function, *many)
-        self._labels = integer_inputs(self._jaxpr)
+        self._function, self._many = function, many
+        self._program = lower(trace(function, *many)[0])
+        self._labels = whole_number_inputs(self._program)
+        self._enclosed = not _is_polynomial(self._program)
+        self._drawn, self._left = 0, list[list[np.ndarray]]()
+        self._count_left = 0
         self.free = self._free_entries()
 
     def _free_entries(self) -> np.ndarray:
@@ -110,34 +123,62 @@ class Sampler:
         sample = self._sample()
         constants = [self._dyadic(s.shape) for s in jax.tree.leaves(self._structures[2])]
         inputs = [*params, *sample, *constants]
-        outputs = read(self._jaxpr, LanesDomain(), inputs, self._deadline)
+        domain = Residues(self._enclosed)
+        outputs = evaluate(self._program, domain, inputs, self._deadline)
         n = len(params)
         loss, gradients = outputs[0], outputs[1:]
         theta, gradient = self._flat(params), self._flat(gradients[:n])
         others, other = self._flat([*sample, *constants]), self._flat(gradients[n:])
-        points = Points(
-            theta,
-            others.map(lambda x: x[:, self.free]),
-            lift(loss),
-            gradient,
-            other.map(lambda x: x[:, self.free]),
+        points = Points(theta, others[:, self.free], domain.lift(loss), gradient,
+                        other[:, self.free])  # fmt: skip
+        self._drawn += self._count
+        if not self._enclosed:
+            return points
+        parts = [points.loss.reshape(self._count, 1), points.gradient]
+        good = np.logical_and.reduce(
+            [np.all(np.isfinite(x.errors) & np.isfinite(x.values), axis=1) for x in parts]
         )
-        bounds = np.column_stack([points.loss.errors, points.gradient.errors])
-        values = np.column_stack([points.loss.values, points.gradient.values])
-        good = np.isfinite(bounds).all(axis=1) & np.isfinite(values).all(axis=1)
-        return Points(*(getattr(points, f.name).map(lambda x: x[good])
-                        for f in dataclasses.fields(points)))  # fmt: skip
+        self._leave_out(inputs, ~good)
+        return Points(*(getattr(points, f.name)[good] for f in dataclasses.fields(points)))
 
-    def _flat(self, leaves: list[Any]) -> Lanes:
-        parts = [lift(leaf).map(lambda x: x.reshape(self._count, -1)) for leaf in leaves]
-        empty = np.zeros((self._count, 0))
-        return _concatenate([Lanes(empty.astype(np.int64), empty, empty), *parts], 1)
+    def _leave_out(self, inputs: list[Any], bad: np.ndarray) -> None:
+        self._count_left += int(np.sum(bad))
+        if np.any(bad) and sum(len(x[0]) for x in self._left) < _LOOKED_AT:
+            floats = [x.values if isinstance(x, Numbers) else x.astype(float) for x in inputs]
+            self._left.append([x[bad][:_LOOKED_AT] for x in floats])
 
-    def _dyadic(self, shape: tuple[int, ...]) -> Lanes:
+    def left_out(self) -> float:
+        """Return about which share of the points was left out although the loss is finite there.
+
+        Those are points at which a comparison ties. If they are more than a few, the others may be
+        special.
+        """
+        if not self._left:
+            return 0.0
+        parts = [np.concatenate(column) for column in zip(*self._left, strict=True)]
+        found = len(parts[0])
+        padded = [np.concatenate([x, np.repeat(x[:1], self._count, 0)])[: self._count]
+                  for x in parts]  # fmt: skip
+        with jax.enable_x64(True):
+            tree = jax.tree.unflatten(jax.tree.structure(tuple(self._many)), padded)
+            flat = [np.asarray(x).reshape(self._count, -1)
+                    for x in jax.tree.leaves(self._function(*tree))]  # fmt: skip
+        finite = np.all(np.isfinite(np.concatenate(flat, axis=1)), axis=1)[:found]
+        return float(np.mean(finite)) * self._count_left / self._drawn
+
+    def _flat(self, leaves: list[Any]) -> Numbers:
+        domain = Residues(self._enclosed)
+        parts = [domain.lift(leaf) for leaf in leaves]
+        parts = [x.reshape(self._count, x.size // self._count) for x in parts]
+        return concatenate([domain.constant(np.zeros((self._count, 0))), *parts], 1)
+
+    def _dyadic(self, shape: tuple[int, ...]) -> Numbers:
         steps = self._rng.integers(1, _STEPS + 1, (self._count, *shape))
         steps *= self._rng.choice(np.array([-1, 1]), steps.shape)
         residues = steps * pow(_SCALE, -1, PRIME) % PRIME
-        return Lanes(residues, steps / _SCALE, np.zeros(steps.shape))
+        if not self._enclosed:
+            return Numbers(residues, None)
+        return varying(Numbers(residues, Enclosure(steps / _SCALE, np.zeros(steps.shape))))
 
     def _sample(self) -> list[Any]:
         drawn = {}
@@ -146,14 +187,16 @@ class Sampler:
                 drawn[name] = self._dyadic(tuple(int(n) for n in law.shape))
             else:
                 draws = [law.exact_draw(self._exact) for _ in range(self._count)]
-                drawn[name] = jax.tree.map(lambda *xs: _from_fractions(np.stack(xs)), *draws)
+                varies = not isinstance(law, (Empirical, Rademacher))
+                enter = lambda *xs, varies=varies: self._enter(np.stack(xs), varies)
+                drawn[name] = jax.tree.map(enter, *draws)
         tree = drawn[""] if list(drawn) == [""] else drawn
-        leaves = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Lanes))
+        leaves = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Numbers))
         first = len(jax.tree.leaves(self._structures[0]))
-        return [
-            x.values.astype(np.int64) if k in self._labels and np.all(x.values % 1 == 0) else x
-            for k, x in enumerate(leaves, first)
-        ]
+        return [_label(x) if k in self._labels else x for k, x in enumerate(leaves, first)]
+
+    def _enter(self, fractions: np.ndarray, varies: bool) -> Numbers:
+        return from_fractions(fractions, self._enclosed, varies)
 
 
 class FloatSampler:
@@ -193,11 +236,29 @@ class FloatSampler:
         size = np.max(np.abs(slope), axis=1, keepdims=True, initial=0.0)
         empty = np.zeros((self._count, 0))
         parts = [
-            Lanes(None, theta, 0 * theta), Lanes(None, empty, empty),
-            Lanes(None, np.asarray(loss, dtype=float), np.zeros(self._count)),
-            Lanes(None, slope, 1e-14 * size + 0 * slope), Lanes(None, empty, empty),
+            (theta, 0 * theta), (empty, empty),
+            (np.asarray(loss, dtype=float), np.zeros(self._count)),
+            (slope, 1e-14 * size + 0 * slope), (empty, empty),
         ]  # fmt: skip
-        return Points(*(part.map(lambda x: x[good]) for part in parts))
+        return Points(*(Numbers(None, Enclosure(*part))[good] for part in parts))
+
+    def left_out(self) -> float:
+        """Return 0: floats compare everything."""
+        return 0.0
+
+
+def _label(x: Numbers) -> Any:
+    """Return whole numbers as known integers."""
+    return x.values.astype(np.int64) if np.all(x.values % 1 == 0) else x
+
+
+def _is_polynomial(program: Program) -> bool:
+    """Tell whether a program is a polynomial, for which residues are all that is needed."""
+    divides = any(
+        operation.name == "power" and operation.params["exponent"] < 0
+        for operation in all_operations(program)
+    )
+    return not (divides or compares(program) or irrational(program))
 
 
 def is_everywhere(law: Law) -> bool:
@@ -220,26 +281,3 @@ def _order(structure: Any, model: Model) -> list[int]:
         numbered[name] = jax.tree.unflatten(tree, range(start, start + len(leaves)))
         start += len(leaves)
     return jax.tree.leaves(numbered)
-
-
-def _from_fractions(array: np.ndarray) -> Lanes:
-    residue = lambda x: x.numerator * pow(x.denominator, -1, PRIME) % PRIME
-    known: dict[Fraction, tuple[int, float, float]] = {}
-    table = np.empty((array.size, 3), dtype=object)
-    for k, x in enumerate(array.reshape(-1)):
-        if x not in known:
-            value = float(x)
-            known[x] = (residue(x), value, 2 * abs(float(x - Fraction(value))))
-        table[k] = known[x]
-    residues, values, errors = (table[:, i].reshape(array.shape) for i in range(3))
-    return Lanes(residues.astype(np.int64), values.astype(float), errors.astype(float))
-
-
-def _concatenate(parts: list[Lanes], axis: int) -> Lanes:
-    residues = [part.residues for part in parts]
-    known = all(r is not None for r in residues)
-    return Lanes(
-        np.concatenate(residues, axis) if known else None,  # type: ignore[arg-type]
-        np.concatenate([part.values for part in parts], axis),
-        np.concatenate([part.errors for part in parts], axis),
-    )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from symtheory.errors import BudgetError
+from symtheory.linear_algebra._exact import Span
 from symtheory.model import Model
 from symtheory.readings import Deadline
 from symtheory.symmetry.discovery._axes import Rates, mixing_is_proved, units_are_proved
@@ -19,7 +20,6 @@ from symtheory.symmetry.discovery._measure import Measured, Meter, Place, parts_
 from symtheory.symmetry.discovery._patterns import Gap, patterns, symmetric_count
 from symtheory.symmetry.discovery._proof import Prover
 from symtheory.symmetry.discovery._result import Group
-from symtheory.symmetry.discovery._structure import Span
 from symtheory.verdict import Status
 
 SPARE = 24

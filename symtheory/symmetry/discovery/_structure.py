@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from fractions import Fraction
-from typing import Any
 
+from symtheory.linear_algebra._exact import Number, Row, Span, null_space, plain
 from symtheory.symmetry.discovery._proof import Field
 from symtheory.verdict import Status, Verdict
-
-Number = int | Fraction
-Row = dict[Any, Number]
 
 LARGEST_ALGEBRA = 160
 """Generators up to which brackets are computed."""
@@ -52,7 +49,7 @@ def structure(fields: Sequence[Field]) -> Structure:
         for m, value in bracket.items():
             rows.setdefault((l, m), {})[k] = value
             rows.setdefault((k, m), {})[l] = -value
-    return Structure(closure, symmetric, antisymmetric, null_rows(rows.values(), len(fields)))
+    return Structure(closure, symmetric, antisymmetric, null_space(rows.values(), len(fields)))
 
 
 def symmetric_part(fields: Sequence[Field]) -> list[Field]:
@@ -67,15 +64,6 @@ def combination(fields: Sequence[Field], row: Row) -> Field:
         for place, value in fields[k].matrix.items():
             out[place] = out.get(place, 0) + factor * value
     return Field({place: Fraction(value) for place, value in sorted(out.items()) if value})
-
-
-def _plain(row: Mapping[Any, Number]) -> Row:
-    """Return entries that are integers as such: they are much faster to compute with."""
-    return {
-        place: value.numerator if value.denominator == 1 else value
-        for place, value in row.items()
-        if value
-    }
 
 
 def bracket(a: Row, b: Row) -> Row:
@@ -95,11 +83,11 @@ def _reflected(fields: Sequence[Field], sign: int) -> list[Row]:
     """Return the combinations with A = sign A^T."""
     rows: dict[tuple[int, int], Row] = {}
     for k, field in enumerate(fields):
-        for (i, j), value in _plain(field.matrix).items():
+        for (i, j), value in plain(field.matrix).items():
             for place, part in (((i, j), value), ((j, i), -sign * value)):
                 row = rows.setdefault(place, {})
                 row[k] = row.get(k, 0) + part
-    return null_rows(rows.values(), len(fields))
+    return null_space(rows.values(), len(fields))
 
 
 def _brackets(
@@ -110,7 +98,7 @@ def _brackets(
         how = f"{len(fields)} generators; brackets are computed for up to {LARGEST_ALGEBRA}"
         return Verdict(Status.NOT_APPLICABLE, claim, how=how), None
     span = Span()
-    matrices = [_plain(field.matrix) for field in fields]
+    matrices = [plain(field.matrix) for field in fields]
     for k, matrix in enumerate(matrices):
         span.add(matrix, {k: 1})
     constants: dict[tuple[int, int], Row] = {}
@@ -125,78 +113,3 @@ def _brackets(
                 return Verdict(Status.REFUTED, claim, how=how), None
             constants[k, l] = {m: -value for m, value in used.items() if value}
     return Verdict(Status.PROVED, claim, how="exact rational arithmetic", residual=0), constants
-
-
-class Span:
-    """A subspace in echelon form, with the combination of given vectors each row is."""
-
-    def __init__(self) -> None:
-        self._rows: dict[Hashable, tuple[Row, Row]] = {}
-
-    def reduce(self, vector: Row, origin: Row | None = None) -> tuple[Row, Row]:
-        """Return what is left of a vector, and `origin` minus what was used of each given one."""
-        vector, origin = dict(vector), dict(origin or {})
-        while True:
-            pivot = next((place for place in vector if place in self._rows), None)
-            if pivot is None:
-                return vector, origin
-            factor = vector[pivot]
-            for target, source in zip((vector, origin), self._rows[pivot], strict=True):
-                for place, value in source.items():
-                    rest = target.get(place, 0) - factor * value
-                    if rest:
-                        target[place] = rest
-                    else:
-                        target.pop(place, None)
-
-    def add(self, vector: Row, origin: Row | None = None) -> bool:
-        """Add a vector; tell whether it is independent of those before."""
-        vector, origin = self.reduce(vector, origin)
-        if not vector:
-            return False
-        pivot = next(iter(vector))
-        value = vector[pivot]
-        factor = value if value in (1, -1) else 1 / Fraction(value)
-        scaled = lambda part: {p: factor * x for p, x in part.items()}
-        new = (scaled(vector), scaled(origin))
-        for place, (row, used) in list(self._rows.items()):
-            if pivot in row:
-                amount = row[pivot]
-                self._rows[place] = (_minus(row, amount, new[0]), _minus(used, amount, new[1]))
-        self._rows[pivot] = new
-        return True
-
-    @property
-    def pivots(self) -> dict[Hashable, Row]:
-        """The echelon rows by pivot."""
-        return {pivot: row for pivot, (row, _) in self._rows.items()}
-
-
-def _minus(row: Row, factor: Number, other: Row) -> Row:
-    out = dict(row)
-    for place, value in other.items():
-        rest = out.get(place, 0) - factor * value
-        if rest:
-            out[place] = rest
-        else:
-            out.pop(place, None)
-    return out
-
-
-def null_rows(rows: Iterable[Row], columns: int) -> list[Row]:
-    """Return a basis of {x : every row . x = 0}, over the rationals.
-
-    >>> null_rows([{0: 1, 1: -1}], 2)
-    [{1: 1, 0: 1}]
-    """
-    span = Span()
-    for row in {tuple(sorted(row.items())): row for row in rows}.values():
-        span.add(_plain(row))
-    pivots = span.pivots
-    out = []
-    for free in range(columns):
-        if free not in pivots:
-            vector: Row = {free: 1}
-            vector |= {p: -row[free] for p, row in pivots.items() if free in row}  # type: ignore[misc]
-            out.append(vector)
-    return out

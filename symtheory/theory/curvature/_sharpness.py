@@ -14,7 +14,7 @@ import numpy as np
 
 from symtheory.errors import InputError
 from symtheory.model import Model
-from symtheory.theory.curvature._population_loss import population_loss
+from symtheory.theory.curvature._population_loss import BLOCKS, population_loss
 
 TRACE_LIMIT = 4096
 """Parameters up to which the trace is summed over all unit vectors."""
@@ -32,7 +32,9 @@ class Sharpness:
         trace: Its trace, summed over all unit vectors; None above 4096 parameters.
         gradient_norm: |grad L|, 0 at a minimum.
         steps: Hessian-vector products that Lanczos took.
-        exact_loss: Whether L was taken from exact moments rather than a pool of samples.
+        exact_loss: Whether L is the exact average (by moments, or over all rows of a data set)
+            rather than one over a pool of samples.
+        trace_error: Standard error of `trace` where L is an average over a pool; 0 where exact.
     """
 
     largest: float
@@ -41,6 +43,7 @@ class Sharpness:
     gradient_norm: float
     steps: int
     exact_loss: bool
+    trace_error: float = 0.0
 
     @property
     def stable_learning_rate(self) -> float:
@@ -64,9 +67,10 @@ def sharpness(
     reorthogonalization, extended until its residual is below `tolerance` (relative).
 
     Args:
-        loss: A bound model, whose population loss is taken from exact moments where they are
-            available (else a pool of samples), or a JAX function params -> number. Compiled once
-            for each object: pass the same one again rather than new lambdas.
+        loss: A bound model, whose population loss is the average over all rows of a data set, or
+            taken from exact moments where they are available (else from a pool of samples, with a
+            standard error), or a JAX function params -> number. Compiled once for each object: pass
+            the same one again rather than new lambdas.
         params: Where.
         tolerance: Relative residual of the eigenvalue.
         samples: Size of the pool.
@@ -104,8 +108,12 @@ def sharpness(
             lambda count: programs.lanczos(start, first, count), slope.size, tolerance
         )
         trace = float(programs.trace(start)) if slope.size <= TRACE_LIMIT else None
+        spread = 0.0
+        if programs.part_traces is not None and trace is not None:
+            parts = np.asarray(programs.part_traces(start))
+            spread = float(np.std(parts, ddof=1) / np.sqrt(len(parts)))
     norm = float(np.linalg.norm(slope))
-    return Sharpness(largest, error, trace, norm, steps, programs.exact)
+    return Sharpness(largest, error, trace, norm, steps, programs.part_traces is None, spread)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,13 +124,13 @@ class _Programs:
         gradient: params -> flat gradient.
         lanczos: (params, first vector, steps) -> diagonal and off-diagonal of Lanczos' matrix.
         trace: params -> trace of the Hessian.
-        exact: Whether the loss is exact.
+        part_traces: params -> traces over the parts of a pool of samples; None for an exact loss.
     """
 
     gradient: Callable[..., Any]
     lanczos: Callable[..., Any]
     trace: Callable[..., Any]
-    exact: bool
+    part_traces: Callable[..., Any] | None
 
 
 @functools.lru_cache(maxsize=32)
@@ -130,26 +138,34 @@ def _programs(
     loss: Model | Callable[[Any], Any], samples: int, seed: int, seconds: float | None
 ) -> _Programs:
     if isinstance(loss, Model):
-        function, exact = population_loss(loss, samples=samples, seed=seed, seconds=seconds)
+        population = population_loss(loss, samples=samples, seed=seed, seconds=seconds)
+        function, part = population.mean, population.part
     else:
-        function, exact = loss, True
+        function, part = loss, None
 
     def gradient(params: Any) -> Any:
         return jax.flatten_util.ravel_pytree(jax.grad(function)(params))[0]
 
-    def product(params: Any, vector: Any) -> Any:
+    def product(params: Any, vector: Any, f: Callable[[Any], Any] = function) -> Any:
         along = jax.flatten_util.ravel_pytree(params)[1](vector)
-        return jax.flatten_util.ravel_pytree(jax.jvp(jax.grad(function), (params,), (along,))[1])[0]
+        return jax.flatten_util.ravel_pytree(jax.jvp(jax.grad(f), (params,), (along,))[1])[0]
 
-    def trace(params: Any) -> Any:
+    def trace(params: Any, f: Callable[[Any], Any] = function) -> Any:
         size = sum(leaf.size for leaf in jax.tree.leaves(params))
-        entry = lambda k: product(params, jnp.zeros(size).at[k].set(1.0))[k]
+        entry = lambda k: product(params, jnp.zeros(size).at[k].set(1.0), f)[k]
         return jnp.sum(jax.lax.map(entry, jnp.arange(size), batch_size=64))
+
+    def part_traces(params: Any) -> Any:
+        assert part is not None
+        return jax.lax.map(lambda k: trace(params, lambda p: part(p, k)), jnp.arange(BLOCKS))
 
     def lanczos(params: Any, first: Any, steps: int) -> Any:
         return _lanczos(lambda vector: product(params, vector), first, steps)
 
-    return _Programs(jax.jit(gradient), jax.jit(lanczos, static_argnums=2), jax.jit(trace), exact)
+    return _Programs(
+        jax.jit(gradient), jax.jit(lanczos, static_argnums=2), jax.jit(trace),
+        None if part is None else jax.jit(part_traces),
+    )  # fmt: skip
 
 
 def _top_eigenvalue(
