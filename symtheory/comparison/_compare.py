@@ -21,7 +21,7 @@ from symtheory.verdict import Status, Verdict, conjunction
 _REFERENCE = "arXiv 2402.07193, charge law and noise equilibrium"
 _STARTS = 16
 _POOLS = 6
-_LONGER = 2.0 ** np.arange(1, 7)
+_LONGER = 2.0 ** np.arange(1, 13)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from symtheory.verdict import Status, Verdict
 
 POWER = 0.25
 _TINY = 1e-9
-_HORIZONS = (2, 4, 8, 16, 32, 64)
+_HORIZONS = tuple(2**n for n in range(1, 13))
 
 
 def checked_power(power: float) -> float:

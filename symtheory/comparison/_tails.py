@@ -15,6 +15,8 @@ _HEAVY = 4.0
 def mean_skewness(values: np.ndarray) -> np.ndarray:
     """Return the skewness of the mean over the leading axis: that of the values over sqrt(n).
 
+    It is 0 where it is within two standard errors of 0, as for normal values.
+
     >>> float(mean_skewness(np.array([-1.0, 0.0, 1.0])))
     0.0
     """
@@ -26,7 +28,8 @@ def mean_skewness(values: np.ndarray) -> np.ndarray:
     # Rounding of equal values is no skewness.
     flat = second <= (1e-14 * np.abs(values).max(axis=0)) ** 2
     ratio = np.where(flat, 0.0, third / np.where(flat, 1.0, second) ** 1.5)
-    return ratio * np.sqrt(count - 1) / (count - 2)
+    skewness = ratio * np.sqrt(count - 1) / (count - 2)
+    return np.where(np.abs(skewness) > 2 * np.sqrt(6) / count, skewness, 0.0)
 
 
 def half_widths(quantile: Any, skewness: Any) -> tuple[np.ndarray, np.ndarray]:
