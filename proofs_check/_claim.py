@@ -10,6 +10,10 @@ from symtheory import InputError
 _FEWEST = 10
 
 
+class TooShortError(InputError):
+    """A budget pays for too few steps to say anything."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """A statement of a paper, or of this package.
@@ -45,7 +49,13 @@ class Budget:
     seconds: float
 
     def steps(
-        self, replicas: int, *, nanoseconds: float, share: float = 1.0, most: int | None = None
+        self,
+        replicas: int,
+        *,
+        nanoseconds: float,
+        share: float = 1.0,
+        most: int | None = None,
+        least: int = _FEWEST,
     ) -> int:
         """Return the number of steps that a share of the budget pays for.
 
@@ -54,14 +64,19 @@ class Budget:
             nanoseconds: Cost of one step of one replica.
             share: Part of the budget this simulation may take.
             most: More steps than these would not help.
+            least: Fewer than these say nothing: several relaxation times, as theory has them,
+                where something stationary is measured.
 
         Raises:
-            InputError: It pays for fewer steps than any check needs.
+            TooShortError: It pays for fewer steps than the check needs.
         """
+        if most is not None:
+            least = min(least, most)
         affordable = int(self.seconds * share * 1e9 / (replicas * nanoseconds))
-        if affordable < _FEWEST:
-            raise InputError(
+        if affordable < least:
+            needed = least * replicas * nanoseconds * 1e-9 / share
+            raise TooShortError(
                 f"a budget of {self.seconds:g} s pays for {affordable} steps of {replicas} "
-                f"replicas, and {_FEWEST} are needed to say anything"
+                f"replicas, and {least} are needed to say anything: give at least {needed:.2g} s"
             )
         return affordable if most is None else min(affordable, most)

@@ -16,7 +16,13 @@ _HEADINGS = {
 _HEAD = """# Theorems, checked
 
 Every statement of both papers has one file here: its proof replayed in exact arithmetic, a
-simulation drawn from a key, and a control that violates an assumption and must be refuted.
+simulation drawn from a key, a control that violates one assumption and must be refuted, and the
+control's twin: the same code, key and budget with the assumption restored, which must be supported.
+
+A proof is `proved` if every step is computed, or a named fact of a textbook whose hypotheses are
+steps or assumptions of the statement. With a step that is only cited it is `proved up to
+citations`, and the check lists what is cited. A measurement says the smallest deviation that it
+would have refuted, and decides nothing where a run is too short to be at rest.
 
 ```bash
 uv run symtheory check              # all of them
@@ -45,7 +51,8 @@ the one with most intervals, come out other than `proved` or `supported`, and at
 the runs of all of them have such a check. For `refuted` this bound holds at every budget, as far
 as Student's intervals have their nominal coverage. For `inconclusive` it also needs intervals that
 are narrow for their margins, which they are with `--fast` but for P1.14; with less, `inconclusive`
-is no alarm but the answer.
+is no alarm but the answer. Before a mean is called stationary its halves have to agree, at the same
+confidence; a run in which they do not decides nothing.
 """
 
 _TABLE = "| ID | Statement | Relation | File |\n|---|---|---|---|\n"

@@ -10,30 +10,39 @@ from collections.abc import Callable, Iterator
 import symtheory as st
 from proofs_check._claim import Budget
 from proofs_check._kept import Place, place, prepare
-from proofs_check._outcome import Outcome, Spec, overall
+from proofs_check._outcome import Outcome, Spec, citations, exact_status, overall, power
 from proofs_check._registry import Statement
 from proofs_check._workers import side_by_side
 
 
 def run_one(statement: Statement, spec: Spec, kept: Place | None = None) -> Outcome:
-    """Check one statement: proof, measurement, control.
+    """Check one statement: proof, measurement, control, and the control's twin.
 
     Args:
         statement: Which.
         spec: Seed and budget.
-        kept: Where each of the three is written as it is done, and read if an earlier run, killed
+        kept: Where each of the four is written as it is done, and read if an earlier run, killed
             meanwhile, got that far.
+
+    Raises:
+        InputError: The statement has no twin.
     """
     import jax
 
     jax.config.update("jax_enable_x64", True)
     module = statement.module
     claim = module.claim()
+    if not callable(getattr(module, "twin", None)):
+        raise st.InputError(
+            f"{statement.file}.py has no twin(): write one that runs the control's code, key and "
+            "budget with the assumption restored, see template.py"
+        )
     stages = {} if kept is None else kept.stages()
     for name, decide in (
         ("exact", module.exact),
         ("empirical", lambda: _measured(module.empirical, claim.id, spec)),
         ("control", module.control),
+        ("twin", module.twin),
     ):
         if name in stages:
             continue
@@ -43,17 +52,20 @@ def run_one(statement: Statement, spec: Spec, kept: Place | None = None) -> Outc
         if kept is not None:
             kept.keep_stages(stages)
     verdicts = {name: stage["verdict"] for name, stage in stages.items()}
-    statuses = {name: st.Status(verdict["status"]) for name, verdict in verdicts.items()}
+    statuses = {name: str(verdict["status"]) for name, verdict in verdicts.items()}
+    statuses["exact"] = exact_status(verdicts["exact"])
     outcome = Outcome(
         claim.id,
         claim.statement,
         str(overall(**statuses, exact_only=spec.exact_only)),
-        *(str(statuses[name]) for name in ("exact", "empirical", "control")),
+        *(statuses[name] for name in ("exact", "empirical", "control", "twin")),
         seconds=sum(stage["seconds"] for stage in stages.values()),
         data={
             "assumptions": list(claim.assumptions),
             "relation": claim.relation,
             "reference": claim.reference,
+            "smallest_refuted": power(verdicts["empirical"]),
+            "citations": citations(verdicts["exact"]),
             **verdicts,
         },
     )
@@ -91,9 +103,9 @@ def check(
     Args:
         chosen: Which statements.
         spec: Seed and budget.
-        folder: Where outcomes are kept, and the finished proof, measurement or control of those
-            under way; what is found there of the same spec and version is taken over, so that a
-            killed run goes on where it was.
+        folder: Where outcomes are kept, and the finished stages of those under way; what is found
+            there of the same spec and version is taken over, so that a killed run goes on where
+            it was.
         jobs: How many statements are checked at a time, each in a process of its own.
         fresh: Check again what is already there.
 

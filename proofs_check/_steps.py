@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import Any, Literal
 
@@ -25,9 +26,51 @@ def proof(claim: str, steps: list[st.Verdict], reference: str = "") -> st.Verdic
     return st.conjunction(claim, steps, reference=reference)
 
 
+CITED = "cited: "
+
+
 def cited(claim: str, source: str) -> st.Verdict:
-    """State a step that is taken from elsewhere and not checked by machine."""
-    return st.Verdict(st.Status.NOT_APPLICABLE, claim, how=f"cited: {source}")
+    """State a step that is taken from elsewhere and not checked by machine.
+
+    A proof with such a step is `proved up to citations` at most.
+    """
+    return st.Verdict(st.Status.NOT_APPLICABLE, claim, how=f"{CITED}{source}")
+
+
+def textbook(claim: str, fact: str, *hypotheses: st.Verdict, given: str = "") -> st.Verdict:
+    """State what a named fact of a textbook gives, its hypotheses checked or assumed.
+
+    Args:
+        claim: What follows.
+        fact: The fact by its name, such as "intermediate value theorem".
+        *hypotheses: Its hypotheses, each a step of its own.
+        given: Those that are assumptions of the statement, in words.
+
+    Raises:
+        InputError: Neither is given, which would be a citation.
+    """
+    if not hypotheses and not given:
+        raise st.InputError(f"the hypotheses of {fact!r} are missing; use `cited` to cite it")
+    how = f"{fact}, whose hypotheses are " + " and ".join(
+        ["steps"] * bool(hypotheses) + [f"assumed ({given})"] * bool(given)
+    )
+    return st.conjunction(claim, hypotheses, how=how)
+
+
+def from_statement(claim: str, id: str) -> st.Verdict:
+    """State a step that another statement proves, by running its proof.
+
+    What that proof cites is cited here, too.
+    """
+    return st.conjunction(claim, [_proved(id)], how=f"the proof of {id}")
+
+
+@functools.cache
+def _proved(id: str) -> st.Verdict:
+    from proofs_check._registry import find
+
+    [statement] = find([id])
+    return statement.module.exact()
 
 
 def same(claim: str, left: Any, right: Any, *, seed: int = 0) -> st.Verdict:
@@ -138,4 +181,7 @@ def _value(symbol: Any, rng: random.Random) -> Any:
 def small(claim: str, size: float, tolerance: float, how: str) -> st.Verdict:
     """Decide whether what should vanish up to rounding is below a tolerance, stated in advance."""
     status = st.Status.SUPPORTED if size <= tolerance else st.Status.REFUTED
-    return st.Verdict(status, claim, how=how, predicted=0.0, measured=size, margin=tolerance)
+    return st.Verdict(
+        status, claim, how=how, predicted=0.0, measured=size, margin=tolerance,
+        detectable=float(tolerance), effect=1.0,
+    )  # fmt: skip

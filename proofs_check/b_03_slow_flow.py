@@ -33,7 +33,7 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import fails
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import cited, proof, small, textbook
 from proofs_check._two_layer import SYMMETRY, comes_to_rest, generator, misaligned, net
 
 _MARGIN = 0.03
@@ -102,10 +102,10 @@ def exact() -> st.Verdict:
                 "k": "d",
             },
         ),
-        cited(
+        textbook(
             "both sides are linear in k k^T, of which K is a sum; where grad L . A theta = 0 "
             "everywhere, -grad^3 L[K] . A theta/2 = Tr[A^T H K]",
-            "spectral theorem",
+            "spectral theorem", given="K symmetric",
         ),
         cited(
             "to leading order the mean of theta drifts by -P grad^3 L[K]/2, K the stationary "
@@ -193,3 +193,8 @@ def control() -> st.Verdict:
     still = {name: 0 * drift for name, drift in rest.relative_drifts.items()}
     rest = dataclasses.replace(rest, relative_drifts=still)
     return _rests(flow, rest, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The prediction of all generators."""
+    return _rests(*_drawn(np.random.default_rng(1)), jax.random.key(1), Budget(1.0))

@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._draws import point
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import proof, small, textbook
 
 
 def claim() -> Claim:
@@ -61,10 +61,11 @@ def exact() -> st.Verdict:
     symmetric = st.SymmetricMatrix("d")
     rows = {"G": ("samples", "d"), "w": "samples"}
     steps = [
-        cited(
+        textbook(
             "d/dlambda l(exp(lambda A) theta) = g . A theta at lambda = 0, so invariance is "
             "g . A theta = 0 everywhere",
             "chain rule",
+            given="l differentiable",
         ),
         st.identity(
             "Sigma v = E[g (g.v)] - E[g] E[g.v], so g.v = 0 for every sample gives Sigma v = 0",
@@ -90,9 +91,10 @@ def exact() -> st.Verdict:
             ),
             {**rows, "A": symmetric},
         ),
-        cited(
+        textbook(
             "exp(-lambda A) g and exp(-lambda A) Sigma exp(-lambda A) solve these equations",
             "uniqueness of linear differential equations",
+            given="A constant",
         ),
     ]
     return proof("gradient and covariance along an orbit", steps, claim().reference)
@@ -127,3 +129,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Both factors grow: not a symmetry."""
     return _transport(lambda p: {"U": p["U"], "W": p["W"]}, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """One factor grows as the other shrinks."""
+    return _transport(lambda p: {"U": p["U"], "W": -p["W"]}, jax.random.key(1), Budget(1.0))

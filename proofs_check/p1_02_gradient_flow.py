@@ -30,7 +30,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._draws import point
 from proofs_check._paths import dot, uniform
-from proofs_check._steps import cited, proof, same, small
+from proofs_check._steps import from_statement, proof, same, small, textbook
 
 
 def claim() -> Claim:
@@ -55,7 +55,7 @@ def exact() -> st.Verdict:
             lambda a: jax.grad(lambda v: v @ a["A"] @ v)(a["t"]) - 2 * a["A"] @ a["t"],
             {"A": symmetric, "t": "d"},
         ),
-        cited("dC/dt = grad C . d theta/dt", "chain rule"),
+        textbook("dC/dt = grad C . d theta/dt", "chain rule", given="L differentiable"),
         st.identity(
             "2 A theta . (-grad L - 2 gamma theta) = -2 grad L . A theta - 4 gamma C, where grad L "
             "= sum_s w_s g_s, so that grad L . A theta = sum_s w_s (g_s . A theta)",
@@ -66,13 +66,17 @@ def exact() -> st.Verdict:
             ),
             {"A": symmetric, "t": "d", "G": ("samples", "d"), "w": "samples", "gamma": ()},
         ),
-        cited("g_s . A theta = 0 for every sample", "P1.1"),
+        from_statement("g_s . A theta = 0 for every sample", "P1.1"),
         same(
             "C(0) exp(-4 gamma t) solves dC/dt = -4 gamma C",
             sympy.diff(solution, t),
             -4 * gamma * solution,
         ),
-        cited("there is no other solution", "uniqueness of linear differential equations"),
+        textbook(
+            "there is no other solution",
+            "uniqueness of linear differential equations",
+            given="gamma constant",
+        ),
         st.verify(scalar.model, scalar.symmetries["rescaling"]),
     ]
     return proof("gradient flow and the charge", steps, claim().reference)
@@ -120,3 +124,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Both factors grow: not a symmetry."""
     return _kept(lambda p: {"U": p["U"], "W": p["W"]}, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """One factor grows as the other shrinks."""
+    return _kept(lambda p: {"U": p["U"], "W": -p["W"]}, jax.random.key(1), Budget(1.0))

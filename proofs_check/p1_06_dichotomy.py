@@ -33,9 +33,9 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import near, tends_to
+from proofs_check._intervals import measured, near, tends_to
 from proofs_check._paths import size, uniform
-from proofs_check._steps import cited, proof, same, sign
+from proofs_check._steps import from_statement, proof, same, sign, textbook
 from symtheory.verdict import Derivation, Inequality, prove
 
 
@@ -61,15 +61,19 @@ def exact() -> st.Verdict:
     steps = [
         sign("a summand with mu_i > 0 and noise is positive on the whole orbit", up, "positive"),
         sign("a summand with mu_i < 0 and noise is negative on the whole orbit", down, "negative"),
-        cited("with noise on one side G has no zero in R", "a sum of numbers of one sign"),
+        textbook(
+            "with noise on one side G has no zero in R",
+            "a sum of numbers of one sign has it",
+            given="a step above for each summand",
+        ),
         same("the first vanishes as lambda -> infinity", sympy.limit(up, lam, sympy.oo), 0),
         same("the second vanishes as lambda -> -infinity", sympy.limit(down, lam, -sympy.oo), 0),
         _unbounded("the first has no bound as lambda -> -infinity", up, lam, -sympy.oo),
         _unbounded("the second has no bound as lambda -> infinity", -down, lam, sympy.oo),
-        cited(
-            "with noise on both sides G runs from +infinity to -infinity and has a zero; it falls "
-            "(P1.5), so it is the only one",
-            "intermediate value theorem",
+        from_statement(
+            "with noise on both sides G runs from +infinity to -infinity, falls strictly and has "
+            "exactly one zero",
+            "P1.5",
         ),
         st.identity(
             "A = I: C = |theta|^2 and Tr[Sigma A] = Tr Sigma",
@@ -121,11 +125,17 @@ def _side(name: str, symmetry: str, kind: str) -> st.Verdict:
 
 
 def _exponent(
-    model: st.Model, start: Any, steps: int, predicted: float, key: jax.Array
+    model: st.Model, start: Any, steps: int, predicted: float, key: jax.Array, decay: float
 ) -> st.Verdict:
     """Measure d ln|theta| / d ln t over the last three quarters of a run."""
     run = st.simulate(
-        model, st.SGD(0.02), params=start, steps=steps, replicas=256, key=key, observe=size
+        model,
+        st.SGD(0.02, weight_decay=decay),
+        params=start,
+        steps=steps,
+        replicas=256,
+        key=key,
+        observe=size,
     )
     seen = np.asarray(run.observables["size"])
     quarter = int(np.searchsorted(run.record_steps, steps / 4))
@@ -147,7 +157,7 @@ def _net() -> st.Model:
     return st.zoo.load("two-layer-linear").bound(dy=1, h=1, dx=2)
 
 
-def _fourth_power(key: jax.Array, budget: Budget) -> st.Verdict:
+def _fourth_power(key: jax.Array, budget: Budget, decay: float) -> st.Verdict:
     """Follow |theta|^4 of a scale-invariant layer at two learning rates for the same time."""
     keys = jax.random.split(key, 4)
     model, law = _layer()
@@ -158,8 +168,8 @@ def _fourth_power(key: jax.Array, budget: Budget) -> st.Verdict:
     steps = budget.steps(replicas, nanoseconds=1000.0, share=0.5, most=600)
     for eta, count in ((rate, steps), (rate / 2, 4 * steps)):
         run = st.simulate(
-            model, st.SGD(eta), params=start, steps=count, replicas=replicas, key=keys[3],
-            observe=size,
+            model, st.SGD(eta, weight_decay=decay), params=start, steps=count,
+            replicas=replicas, key=keys[3], observe=size,
         )  # fmt: skip
         grown = run.final["size"] ** 2 - float(jnp.sum(start["w"] ** 2)) ** 2
         # sigma^2 = eta/2 and t = eta k.
@@ -168,27 +178,38 @@ def _fourth_power(key: jax.Array, budget: Budget) -> st.Verdict:
     return tends_to(claim, 1.0, ratios, 0.04)
 
 
-def _two_sided(key: jax.Array, predicted: float) -> st.Verdict:
+def _two_sided(key: jax.Array, decay: float) -> st.Verdict:
     """The exponent of a net whose rescaling has noise on both sides."""
     keys = jax.random.split(key)
     flow = uniform(keys[0], 0.3, 0.6)
     model = _net()
     teacher = model.values["V"]
     start = {"U": np.full((1, 1), math.exp(flow)), "W": math.exp(-flow) * teacher}
-    return _exponent(model, start, 8000, predicted, keys[1])
+    return _exponent(model, start, 8000, 0.0, keys[1], decay)
 
 
-def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
+@measured
+def _grows(decay: float, key: jax.Array, budget: Budget) -> st.Verdict:
+    """Noise on one side runs away, noise on two sides settles."""
     keys = jax.random.split(key, 3)
     layer, _ = _layer()
     start = {"w": 0.2 * jax.random.normal(keys[0], (8,))}
     return proof(
         "one side runs away, two sides settle",
-        [_fourth_power(keys[1], budget), _exponent(layer, start, 8000, 0.25, keys[2]),
-         _two_sided(keys[0], 0.0)],
+        [_fourth_power(keys[1], budget, decay),
+         _exponent(layer, start, 8000, 0.25, keys[2], decay), _two_sided(keys[0], decay)],
     )  # fmt: skip
 
 
+def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
+    return _grows(0.0, key, budget)
+
+
 def control() -> st.Verdict:
-    """Noise on both sides: the norm does not grow."""
-    return _two_sided(jax.random.key(1), 0.25)
+    """With weight decay, which holds the side that has no noise."""
+    return _grows(0.05, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """Without weight decay."""
+    return _grows(0.0, jax.random.key(1), Budget(1.0))

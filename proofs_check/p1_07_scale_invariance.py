@@ -29,9 +29,9 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import near, tends_to
+from proofs_check._intervals import at_rest, measured, near, tends_to
 from proofs_check._paths import size, tail, uniform
-from proofs_check._steps import cited, proof, same
+from proofs_check._steps import from_statement, proof, same, textbook
 from proofs_check._symbols import Symbols
 
 _WIDTH = 8
@@ -58,7 +58,8 @@ def exact() -> st.Verdict:
     keep = 1 - 2 * eta * gamma
     fixed = eta * s / (4 * size * gamma * (1 - eta * gamma))
     steps = [
-        cited("dn/dt = -4 gamma n + 2 sigma^2 s/n for n = |theta|^2", "P1.3 and P1.6"),
+        from_statement("dn/dt = -4 gamma n + 2 sigma^2 Tr Sigma for n = |theta|^2", "P1.3"),
+        from_statement("Tr Sigma = s/n", "P1.6"),
         same(
             "m = n^2 = sigma^2 s/(2 gamma) + (m_0 - ...) exp(-8 gamma t) solves dm/dt = -8 gamma m "
             "+ 4 sigma^2 s",
@@ -76,10 +77,12 @@ def exact() -> st.Verdict:
             ),
             {"t": "d", "g": "d", "a": (), "eta": ()},
         ),
-        cited("g . theta = 0, and g(theta) = g(theta/|theta|)/|theta|: n' = a^2 n + eta^2 q/n",
-              "P1.1 with A = I"),
-        cited("q is independent of n, so E n' = E n is (1 - a^2) E n = eta^2 E[q] E[1/n]",
-              "stationarity"),
+        from_statement(
+            "g . theta = 0, and g(theta) = g(theta/|theta|)/|theta|: n' = a^2 n + eta^2 q/n", "P1.1"
+        ),
+        textbook("q is independent of n, so E n' = E n is (1 - a^2) E n = eta^2 E[q] E[1/n]",
+              "expectation of a product of independent variables",
+              given="E n' = E n at stationarity; the batch is drawn independently of theta"),
         same("E n/E[1/n] = eta^2 (s/S)/(1 - a^2) = u", eta**2 * s / size / (1 - keep**2), fixed),
         *_spread(),
         *_derived(),
@@ -134,6 +137,7 @@ def _inverse(params: Any) -> Any:
     return 1 / size(params)
 
 
+@measured
 def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
     """Measure stationary moments of |theta|^2 and compare them with the fixed points."""
     keys = jax.random.split(key, 5)
@@ -143,7 +147,7 @@ def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
     # g = -y (x - w (w.x)) on the unit sphere: S |g_B|^2 is chi^2 with d - 1 degrees of freedom.
     noise, spread = _WIDTH - 1.0, 2 / (_WIDTH - 1)
     replicas = 256
-    steps = budget.steps(replicas, nanoseconds=1000.0, share=0.3, most=1000)
+    steps = budget.steps(replicas, nanoseconds=1000.0, share=0.3, most=1000, least=200)
     parts, line = [], []
     for eta, count in ((rate, steps), (rate / 2, 2 * steps)):
         dynamics = st.SGD(eta, batch, gamma)
@@ -155,10 +159,11 @@ def _settles(model: st.Model, key: jax.Array, budget: Budget) -> st.Verdict:
             observe={"size": size, "inverse": _inverse, "fourth": _fourth}, record_every=5,
         )  # fmt: skip
         mean, inverse, fourth = (tail(run, name, 0.7) for name in ("size", "inverse", "fourth"))
+        at_rest(run.observables["fourth"], 0.1 * float(fourth.mean()), 0.3)
         at = f", eta = {eta:.3f}, gamma = {gamma:.3f}, S = {batch}"
         parts += [
             near(f"E[n] = u E[1/n]{at}", 0.0, mean - want.discrete * inverse,
-                 0.02 * float(mean.mean())),
+                 0.02 * float(mean.mean()), float(mean.mean())),
             near(f"E[n^2] with the spread of |g|^2{at}", want.with_spread, fourth,
                  0.03 * want.with_spread),
         ]  # fmt: skip
@@ -183,3 +188,8 @@ def control() -> st.Verdict:
     linear = lambda p, z: -z["y"] * (z["x"] @ p["w"])
     broken = st.Model(linear, kind.params, kind.random, name="linear layer")
     return _settles(broken, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The loss depends on the direction alone."""
+    return _settles(st.zoo.load("scale-invariant").bound(d=_WIDTH), jax.random.key(1), Budget(1.0))

@@ -33,9 +33,9 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
-from proofs_check._intervals import tends_to
+from proofs_check._intervals import at_rest, measured, tends_to
 from proofs_check._paths import size, step_law, tail, uniform
-from proofs_check._steps import cited, proof, same
+from proofs_check._steps import from_statement, proof, same, textbook
 from proofs_check._symbols import Symbols
 
 
@@ -63,7 +63,8 @@ def exact() -> st.Verdict:
             outer * h**k,
         ),
         same("h phi'(h) = k phi(h) for phi = h^k", h * sympy.diff(h**k, h), k * h**k),
-        cited("h phi'(h) = k phi(h) wherever phi is differentiable", "Euler's theorem"),
+        textbook("h phi'(h) = k phi(h) wherever phi is differentiable", "Euler's theorem",
+        given="phi homogeneous of degree k"),
         st.identity(
             "with g_W = r u phi'(h) x^T, g_u = r phi(h), h = W x: g . A_a theta = r sum_j a_j u_j "
             "(h_j phi'_j - k phi_j) for any weights a of the neurons",
@@ -85,7 +86,7 @@ def exact() -> st.Verdict:
             ),
             {"W": ("h", "d"), "u": "h", "a": "h", "k": ()},
         ),
-        cited("the charge law with A_a for every a, so for every neuron", "P1.3"),
+        from_statement("the charge law with A_a for every a, so for every neuron", "P1.3"),
         same(
             "G(lambda*) = 0 at lambda* = ln(s_w/(k s_u))/(2 (1 + k))",
             sympy.expand_log(sympy.log(plus * sympy.exp(-2 * best)), force=True),
@@ -145,6 +146,7 @@ def _observables(decay: float) -> Any:
     return {"charge": charge, "gradient_form": form, "size": size}
 
 
+@measured
 def _balanced(activation: Any, key: jax.Array, budget: Budget) -> st.Verdict:
     """Two neurons, unbalanced each in its own way: every step, and where SGD takes them."""
     keys = jax.random.split(key, 4)
@@ -165,7 +167,9 @@ def _balanced(activation: Any, key: jax.Array, budget: Budget) -> st.Verdict:
     start = {"W": moved[:, None] * inner, "u": np.array([length, -length]) / moved}
     replicas, rate, line = 128, 0.025, []
     observe = _observables(1.0)
-    steps = budget.steps(replicas, nanoseconds=250.0, share=0.3, most=5000)
+    # Slow time, in which a step is eta^2: most of it is left out, several relaxation times.
+    least = int(1.5 / rate**2)
+    steps = budget.steps(replicas, nanoseconds=250.0, share=0.3, most=5000, least=least)
     short = st.simulate(
         model, st.SGD(rate), params=start, steps=50, replicas=replicas, key=keys[3],
         observe=observe, record_every=1,
@@ -176,6 +180,8 @@ def _balanced(activation: Any, key: jax.Array, budget: Budget) -> st.Verdict:
             model, st.SGD(eta), params=start, steps=count, replicas=replicas, key=keys[3],
             observe=observe,
         )  # fmt: skip
+        for neuron in range(2):
+            at_rest(run.observables["charge"][..., neuron], 0.12 * length, 0.7)
         line.append((eta, tail(run, share=0.3)))
     first = [tuple(float(c) for c in np.asarray(_observables(1.0)["charge"](start)))]
     for neuron in range(2):
@@ -195,3 +201,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """tanh is not homogeneous."""
     return _balanced(jnp.tanh, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """relu is homogeneous."""
+    return _balanced(jax.nn.relu, jax.random.key(1), Budget(1.0))

@@ -35,7 +35,7 @@ from proofs_check import Budget, Claim
 from proofs_check._draws import covariance, point
 from proofs_check._intervals import near
 from proofs_check._paths import noise_size, size, step_law, uniform
-from proofs_check._steps import cited, proof, same, small
+from proofs_check._steps import from_statement, proof, same, small, textbook
 from proofs_check._symbols import Symbols
 
 
@@ -67,7 +67,8 @@ def exact() -> st.Verdict:
             ),
             {**factors, "T": ("dy", "dx")},
         ),
-        cited("for any loss of U W, with G its derivative by U W", "chain rule"),
+        textbook("for any loss of U W, with G its derivative by U W", "chain rule",
+        given="l differentiable in U W"),
         st.identity(
             "Q' = a^2 Q + eta^2 (g_U^T g_U - g_W g_W^T), a = 1 - 2 eta gamma",
             lambda a: (
@@ -95,7 +96,8 @@ def exact() -> st.Verdict:
             lambda a: _centred(a) - _written(a),
             samples,
         ),
-        cited("Ito's formula and the mean over minibatches, as for one charge", "P1.3 and P1.4"),
+        from_statement("Ito's formula, as for one charge", "P1.3"),
+        from_statement("the mean over minibatches, as for one charge", "P1.4"),
         *_derived(),
     ]  # fmt: skip
     return proof("the matrix charge law", steps, claim().reference)
@@ -210,7 +212,7 @@ def _follows(loss: Callable[..., Any], key: jax.Array, budget: Budget) -> st.Ver
     parts = [
         step_law(_replaced(run, flat)),
         near("the mean change of every entry of Q is the sum of the predicted ones", 0.0, left,
-             0.1 * scale),
+             0.1 * scale, scale),
         _formula(law, start, values),
     ]  # fmt: skip
     return proof("Q under SGD", parts)
@@ -246,3 +248,8 @@ def _skipped(p: Any, z: Any, c: Any) -> Any:
 def control() -> st.Verdict:
     """A skip connection: the loss depends on W beside U W."""
     return _follows(_skipped, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """No skip connection."""
+    return _follows(_squared, jax.random.key(1), Budget(1.0))

@@ -32,7 +32,7 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import fails, reads
-from proofs_check._steps import cited, proof, same
+from proofs_check._steps import from_statement, proof, same, textbook
 from proofs_check._two_layer import (
     SYMMETRY,
     comes_to_rest,
@@ -89,7 +89,7 @@ def _condition() -> st.Verdict:
     x, eps = st.Normal("dx", cov="Sx"), st.Normal("dy", cov="Se")
     gradient = lambda z: -2 * z["e"][:, None] * z["x"]
     steps = [
-        cited("dQ/dt = -4 gamma Q + 2 sigma^2 (W Gamma_W W^T - U^T Gamma_U U)", "P1.9"),
+        from_statement("dQ/dt = -4 gamma Q + 2 sigma^2 (W Gamma_W W^T - U^T Gamma_U U)", "P1.9"),
         st.identity(
             "with rho = 2 gamma/sigma^2 this is 2 sigma^2 (W (Gamma_W + rho) W^T - U^T (Gamma_U + "
             "rho) U)",
@@ -114,7 +114,7 @@ def _condition() -> st.Verdict:
             st.expectation(lambda z: gradient(z).T @ gradient(z), {"x": x, "e": eps}),
             "4 * Tr[Se] Sx",
         ),
-        cited("every orbit with full-rank factors has such a point", "B.2"),
+        from_statement("every orbit with full-rank factors has such a point", "B.2"),
     ]  # fmt: skip
     return st.conjunction("the charges are at rest at the matrix equilibrium, nowhere else", steps)
 
@@ -144,10 +144,30 @@ def _isotropic() -> st.Verdict:
             shapes,
         ),
         st.identity(
-            "so K = c T/2 on the range of H solves HK + KH = T c H, HK is symmetric and "
-            "Tr[A^T H K] = 0 for A^T = -A",
-            lambda a: jnp.trace((a["B"] - a["B"].T).T @ a["HK"]),
-            {"B": ("d", "d"), "HK": st.SymmetricMatrix("d")},
+            "with Sigma = c H, K = (c T/2) P solves HK + KH = T Sigma, P the projection on the "
+            "range of H = P M P; it is the only solution there",
+            lambda a: (
+                _fluctuation(a) @ _curved(a)
+                + _curved(a) @ _fluctuation(a)
+                - a["T"] * a["c"] * _curved(a)
+            ),
+            {
+                "P": st.ProjectionMatrix("d"),
+                "M": st.SymmetricMatrix("d"),
+                "c": (),
+                "T": (),
+            },
+        ),
+        st.identity(
+            "so Tr[A^T H K] = 0 for A = B - B^T",
+            lambda a: jnp.trace((a["B"] - a["B"].T).T @ _curved(a) @ _fluctuation(a)),
+            {
+                "P": st.ProjectionMatrix("d"),
+                "M": st.SymmetricMatrix("d"),
+                "c": (),
+                "T": (),
+                "B": ("d", "d"),
+            },
         ),
         st.identity(
             "Sigma = c H stays true on the orbit, where both become g^-T . g^-1",
@@ -156,6 +176,16 @@ def _isotropic() -> st.Verdict:
         ),
     ]
     return st.conjunction("isotropic label noise turns nothing", steps)
+
+
+def _curved(a: Any) -> Any:
+    """H, with its range inside that of P."""
+    return a["P"] @ a["M"] @ a["P"]
+
+
+def _fluctuation(a: Any) -> Any:
+    """K = (c T/2) P, the covariance of the fluctuations."""
+    return a["c"] * a["T"] / 2 * a["P"]
 
 
 def _aligned() -> st.Verdict:
@@ -180,10 +210,14 @@ def _aligned() -> st.Verdict:
             )
             for i in range(2) for j in range(2)
         ),
-        cited("if Sigma commutes with H so does K, and HK is symmetric", "Lyapunov equation"),
-        cited(
+        textbook(
+            "if Sigma commutes with H so does K, and HK is symmetric",
+            "uniqueness of the solution of the Lyapunov equation",
+            given="H positive on its range",
+        ),
+        from_statement(
             "the aligned orbit has its matrix equilibrium at diagonal U, W, up to rotations",
-            "P1.11 at depth 2",
+            "P1.11",
         ),
     ]  # fmt: skip
     return st.conjunction(
@@ -220,7 +254,12 @@ def _not_always() -> st.Verdict:
 
 
 def _rests(
-    model: st.Model, V: Any, decays: tuple[float, ...], key: jax.Array, budget: Budget
+    model: st.Model,
+    V: Any,
+    decays: tuple[float, ...],
+    key: jax.Array,
+    budget: Budget,
+    units: float = 1.0,
 ) -> st.Verdict:
     """Decide whether the relative drift of the charges vanishes in SGD as eta -> 0."""
     start = minimum(generator(key), V)
@@ -228,7 +267,7 @@ def _rests(
     for decay in decays:
         flow = st.slow_flow(model, start, SYMMETRY, weight_decay=decay)
         share = Budget(budget.seconds / len(decays))
-        found = comes_to_rest(flow, flow.stationary(), start, key, share, _MARGIN, units=1.0)
+        found = comes_to_rest(flow, flow.stationary(), start, key, share, _MARGIN, units=units)
         parts.append(st.conjunction(f"at gamma/T = {decay:g}", [found.matrix_equilibrium]))
     return st.conjunction("SGD comes to rest at the matrix equilibrium", parts)
 
@@ -247,4 +286,11 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Label noise and inputs that lie askew to V: B.3 says where SGD rests then."""
     model, V = misaligned(np.random.default_rng(1))
-    return _rests(model, V, (0.0,), jax.random.key(1), Budget(0.7))
+    return _rests(model, V, (0.0,), jax.random.key(1), Budget(1.2), 2.0)
+
+
+def twin() -> st.Verdict:
+    """The same net and inputs with isotropic label noise."""
+    model, V = misaligned(np.random.default_rng(1))
+    model = net(V, model.values["Sigma_x"], np.eye(2))
+    return _rests(model, V, (0.0,), jax.random.key(1), Budget(1.2), 2.0)

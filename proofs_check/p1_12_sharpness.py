@@ -32,11 +32,13 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
-from proofs_check._intervals import tends_to
-from proofs_check._steps import cited, proof, same, sign
+from proofs_check._intervals import at_rest, measured, tends_to
+from proofs_check._steps import from_statement, proof, same, sign, textbook
 from proofs_check._two_layer import axes, generator, minimum, net, spread, teacher
 
 _RATES = (0.016, 0.008)
+_LEAST = 0.8
+"""Slow time, in which a step is eta^2: several relaxation times, a third of them left out."""
 
 
 def claim() -> Claim:
@@ -81,15 +83,30 @@ def _trace() -> st.Verdict:
             ),
             "2 * (dy Tr[Sx W^T W] + Tr[Sx] |U|^2)",
         ),
-        cited(
+        from_statement(
             "at the noise equilibrium U U^T = sqrt(b/a) E M E, E = Se^(-1/2), M = L S L^T, and "
             "W^T W = sqrt(a/b) F N F, F = Sx^(-1/2), N = R^T S R",
-            "P1.11 at depth 2",
+            "P1.11",
         ),
         st.identity(
             "Tr[E M E] = Tr[E E M]: the second term of S_NE is 2 sqrt(ab) Tr[Se^-1 L S L^T]",
             lambda a: jnp.trace(a["E"] @ a["M"] @ a["E"]) - jnp.trace(a["E"] @ a["E"] @ a["M"]),
             {"E": symmetric, "M": symmetric},
+        ),
+        st.identity(
+            "norm-balanced, U = L s and W = s R with S_0 = s^2 and L^T L = 1: S_bal = "
+            "2 dy Tr[S_0 R Sx R^T] + 2 a Tr S_0",
+            lambda a: (
+                jnp.sum((a["L"] * a["s"]) ** 2) - jnp.sum(a["s"] ** 2),
+                jnp.trace((a["s"][:, None] * a["R"]) @ a["X"] @ (a["s"][:, None] * a["R"]).T)
+                - jnp.einsum("i,ia,ab,ib->", a["s"] ** 2, a["R"], a["X"], a["R"]),
+            ),
+            {
+                "L": st.OrthogonalMatrix("h"),
+                "s": "h",
+                "R": ("h", "dx"),
+                "X": st.SymmetricMatrix("dx"),
+            },
         ),
         st.identity(
             "Tr[Sx F N F] = Tr[N] where Sx = Y Y and Y F = 1: the first is 2 dy sqrt(a/b) t",
@@ -118,11 +135,11 @@ def _least() -> st.Verdict:
             ),
             {"B": ("dy", "h"), "C": ("dx", "h"), "O": ("dy", "dx")},
         ),
-        cited(
+        textbook(
             "B C^T = 2 (a dy)^(1/2) V Sx^(1/2) is fixed on the orbit; the largest Tr[O^T B C^T] "
             "with O^T O <= 1 is its nuclear norm, so the trace is at least S_min, and is S_min "
             "exactly where B = O C, that is B^T B = C^T C",
-            "duality of nuclear and operator norm",
+            "duality of nuclear and operator norm", given="real matrices",
         ),
     ]  # fmt: skip
     return st.conjunction("the least trace on the orbit", steps)
@@ -153,47 +170,58 @@ def _isotropic() -> st.Verdict:
 def _sharpening() -> st.Verdict:
     """V = 1, Sx = 1, Se = diag(f^2, 1): S_NE > S_bal = 16 for every f other than 1."""
     f = sympy.Symbol("f", positive=True)
-    a, b, t = 2, 1 + f**2, 1 + f
-    found = 4 * sympy.sqrt(a / b) * t + 2 * sympy.sqrt(a * b) * (1 / f + 1)
+    one, noise = sympy.eye(2), sympy.diag(f**2, 1)
+    root = noise.applyfunc(sympy.sqrt)  # V' = Se^(1/2) V Sx^(1/2) = L S R with L = R = 1
+    a, b, t = one.trace(), noise.trace(), root.trace()
+    found = 2 * 2 * sympy.sqrt(a / b) * t + 2 * sympy.sqrt(a * b) * (noise.inv() * root).trace()
+    balanced = 2 * 2 * one.trace() + 2 * a * one.trace()  # U = W = 1
     rest = (1 - f**2) ** 2 + 8 * f * (1 + f**2)
     steps = [
+        same("S_bal = 16 at U = W = 1", balanced, 16),
         same(
             "S_NE^2 = 8 (1 + f)^6/(f^2 (1 + f^2))",
             sympy.expand(sympy.expand(found**2) * f**2 * (1 + f**2)), 8 * (1 + f) ** 6,
         ),
         same(
             "and S_NE^2 - 16^2 is (1 - f)^2 ((1 - f^2)^2 + 8 f (1 + f^2)) times 8/(f^2 (1 + f^2))",
-            (1 + f) ** 6 - 32 * f**2 * (1 + f**2), (1 - f) ** 2 * rest,
+            (1 + f) ** 6 - balanced**2 / 8 * f**2 * (1 + f**2), (1 - f) ** 2 * rest,
         ),
         sign("whose second factor is positive", sympy.expand(8 * f * (1 + f**2)), "positive"),
     ]  # fmt: skip
     return st.conjunction("anisotropic label noise can sharpen", steps)
 
 
+@measured
 def _measured(
-    V: Any, cov_x: Any, cov_eps: Any, dynamics: Any, key: jax.Array, budget: Budget
+    V: Any,
+    cov_x: Any,
+    cov_eps: Any,
+    dynamics: Any,
+    key: jax.Array,
+    budget: Budget,
+    model: st.Model | None = None,
 ) -> st.Verdict:
     """Compare the trace of the Hessian of L where the dynamics settle, eta to 0, with S_NE."""
     rows, total, replicas = len(V), float(np.trace(cov_x)), 64
     found = st.two_layer_sharpness(V, cov_x, cov_eps)
-    model, start = net(V, cov_x, cov_eps), minimum(generator(key), V)
+    model, start = model or net(V, cov_x, cov_eps), minimum(generator(key), V)
 
     def trace(p: Any) -> Any:
         inputs = jnp.einsum("hi,ij,hj->", p["W"], jnp.asarray(cov_x), p["W"])
         return 2 * rows * inputs + 2 * total * jnp.sum(p["U"] ** 2)
 
-    points = []
+    points, size = [], found.noise_equilibrium.trace
     for n, rate in enumerate(_RATES):
         steps = budget.steps(
-            replicas, nanoseconds=250.0, share=(0.2, 0.8)[n], most=int(4 / rate**2)
-        )
+            replicas, nanoseconds=250.0, share=(0.2, 0.8)[n], most=int(4 / rate**2),
+            least=int(_LEAST / rate**2),
+        )  # fmt: skip
         run = st.simulate(
             model, dynamics(rate), params=start, steps=steps, replicas=replicas,
             key=jax.random.fold_in(key, n), observe=trace,
         )  # fmt: skip
         records = run.observables["trace"]
-        late = records[:, records.shape[1] // 3 :].mean(axis=1)
-        points.append((rate, st.mean_over_replicas(late)))
+        points.append((rate, at_rest(records, 0.08 * size, 1 / 3)))
     want, balanced = found.noise_equilibrium.trace, found.norm_balanced.trace
     claim = f"S_NE as eta -> 0; S_bal is {balanced:.4g}, S_min {found.minimum.trace:.4g}"
     return tends_to(claim, want, points, 0.04 * want)
@@ -222,6 +250,29 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 
 
 def control() -> st.Verdict:
-    """Gradient flow has no noise to balance: it stays where it started."""
-    V, cov_x = np.eye(2, 3), np.diag([0.5, 1.0, 2.0])
-    return _measured(V, cov_x, np.eye(2), st.GradientFlow, jax.random.key(0), Budget(0.002))
+    """Label noise that depends on x: it grows with the third input, of the same mean square."""
+    return _controlled(_dependent)
+
+
+def twin() -> st.Verdict:
+    """Label noise of the same mean square that does not depend on x."""
+    return _controlled(_independent)
+
+
+def _independent(p: Any, z: Any, c: Any) -> Any:
+    return jnp.sum((p["U"] @ (p["W"] @ z["x"]) - c["V"] @ z["x"] - z["eps"]) ** 2)
+
+
+def _dependent(p: Any, z: Any, c: Any) -> Any:
+    scale = z["x"][2] / c["spread"]
+    return _independent(p, {**z, "eps": scale * z["eps"]}, c)
+
+
+def _controlled(loss: Any) -> st.Verdict:
+    V, cov_x = np.eye(2, 3), np.diag([0.25, 0.5, 4.0])
+    model = st.Model(
+        loss, {"U": (2, 2), "W": (2, 3)}, {"x": st.Normal(3, cov=cov_x), "eps": st.Normal(2)},
+        {"V": (2, 3), "spread": ()}, name="two layers",
+    ).bind(V=V, spread=2.0)  # fmt: skip
+    key = jax.random.key(0)
+    return _measured(V, cov_x, np.eye(2), st.SGD, key, Budget(1.0), model)

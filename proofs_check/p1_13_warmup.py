@@ -32,7 +32,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
 from proofs_check._intervals import tends_to
-from proofs_check._steps import cited, proof, same, sign
+from proofs_check._steps import from_statement, proof, same, sign, textbook
 from proofs_check._two_layer import generator, spread
 
 _RATES = (0.008, 0.004)
@@ -75,8 +75,8 @@ def exact() -> st.Verdict:
             ),
             "4 * s^2 Tr[Sx] |u|^2",
         ),
-        cited("dC/dt = T Tr[Sigma A] = T (E|grad_u|^2 - E|grad_w|^2)", "P1.3"),
-        cited("the trace of the Hessian is 2 a |u|^2 + 2 dy w^T Sx w", "P1.12"),
+        from_statement("dC/dt = T Tr[Sigma A] = T (E|grad_u|^2 - E|grad_w|^2)", "P1.3"),
+        from_statement("the trace of the Hessian is 2 a |u|^2 + 2 dy w^T Sx w", "P1.12"),
         same(
             "on the orbit y the sharpness is S = 2 (p y + q/y), p = a |u|^2, q = dy w^T Sx w, and "
             "y dS/dy = -(dC/dt)/(2 T s^2)",
@@ -97,9 +97,14 @@ def exact() -> st.Verdict:
             drift.subs(y, sympy.sqrt(q / p)), 0,
         ),
         sign("and convex in y", sympy.diff(sharpness, y, 2), "positive"),
-        cited(
+        textbook(
+            "the largest curvature is at most the trace S, and at least S over the rank of H",
+            "eigenvalues of a positive semidefinite matrix", given="H at a minimum",
+        ),
+        textbook(
             "gradient descent on a quadratic diverges above 2/(its largest curvature)",
-            "linear recursions",
+            "powers of a matrix grow with an eigenvalue outside [-1, 1]",
+            given="the loss is its quadratic part",
         ),
     ]  # fmt: skip
     return proof("warmup on a rank-1 factorization", steps, claim().reference)
@@ -197,3 +202,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """A hundredth of the label noise: nothing is balanced in the same time."""
     return _warms_up(0.01, *_drawn(np.random.default_rng(0)), jax.random.key(0), Budget(2.0))
+
+
+def twin() -> st.Verdict:
+    """The label noise of the prediction."""
+    return _warms_up(1.0, *_drawn(np.random.default_rng(0)), jax.random.key(0), Budget(2.0))

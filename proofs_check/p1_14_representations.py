@@ -29,7 +29,7 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import fails
-from proofs_check._intervals import tends_to, within
+from proofs_check._intervals import measured, tends_to, within
 from proofs_check._two_layer import axes, generator, spread
 
 _SIZE = 3
@@ -87,6 +87,7 @@ def exact() -> st.Verdict:
     )
 
 
+@measured
 def _align(noisy: Any, steps: Any, key: jax.Array, budget: Budget) -> st.Verdict:
     """Decide whether layers align under the noisy dynamics, eta to 0, and not under gradient flow.
 
@@ -127,13 +128,23 @@ def _align(noisy: Any, steps: Any, key: jax.Array, budget: Budget) -> st.Verdict
 
 
 def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
-    def steps(rate: float, share: float, budget: Budget) -> int:
-        return budget.steps(32, nanoseconds=800.0, share=share, most=int(12 / rate**2))
+    return _align(st.SGD, _steps, key, budget)
 
-    return _align(st.SGD, steps, key, budget)
+
+def _steps(rate: float, share: float, budget: Budget) -> int:
+    most = int(12 / rate**2)
+    return budget.steps(32, nanoseconds=800.0, share=share, most=most, least=int(1 / rate**2))
 
 
 def control() -> st.Verdict:
     """Gradient flow in place of SGD: no noise."""
     flow = lambda _: st.GradientFlow(0.2, samples=64)
-    return _align(flow, lambda *_: 200, jax.random.key(0), Budget(1.0))
+    return _align(flow, lambda *_: 200, jax.random.key(0), _CONTROLLED)
+
+
+def twin() -> st.Verdict:
+    """SGD from the same starts on the same model."""
+    return _align(st.SGD, _steps, jax.random.key(0), _CONTROLLED)
+
+
+_CONTROLLED = Budget(2.0)

@@ -26,7 +26,7 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._mirrors import generator, mirrored, orthonormal
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import proof, small, textbook
 
 
 def claim() -> Claim:
@@ -67,10 +67,11 @@ def exact() -> st.Verdict:
             ),
             arrays,
         ),
-        cited(
+        textbook(
             "so l(mirror image at theta'' + b) = l(mirror image of t + b at theta') = l(t + b) for "
             "all t: l(. + b) has (theta'', P) if l has (theta', P)",
             "substitution",
+            given="l has (theta', P)",
         ),
         st.identity(
             "theta'' is a centre again: P theta'' = theta'' for theta' = P c",
@@ -118,3 +119,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """The mirror stays where it was."""
     return _kept(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The mirror moves along."""
+    return _kept(1.0, jax.random.key(1), Budget(1.0))

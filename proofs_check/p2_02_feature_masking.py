@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._mirrors import generator
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import proof, small, textbook
 
 
 def claim() -> Claim:
@@ -60,10 +60,11 @@ def exact() -> st.Verdict:
     across = st.ProjectionMatrix("d")
     free = lambda a: a["G"] - a["G"] @ a["P"]
     steps = [
-        cited(
+        textbook(
             "differentiating f((I - 2P) theta) = f(theta) at theta = (I - 2P) theta: "
             "(I - 2P) g = g",
             "chain rule",
+            given="f differentiable",
         ),
         st.identity(
             "g - (I - 2P) g = 2 P g, so (I - 2P) g = g gives P g = 0",
@@ -164,3 +165,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """The state is not on the mirror."""
     return _masked(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """The state is on the mirror."""
+    return _masked(1.0, jax.random.key(1), Budget(1.0))

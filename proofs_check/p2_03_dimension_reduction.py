@@ -32,7 +32,8 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._mirrors import generator
-from proofs_check._steps import cited, proof, same, small
+from proofs_check._steps import from_statement, proof, same, small, textbook
+from symtheory.verdict import Derivation, Unchecked, prove
 
 
 def claim() -> Claim:
@@ -63,7 +64,7 @@ def exact() -> st.Verdict:
     arrays = {"P": st.ProjectionMatrix("d"), "t": "d", "v": "d", "g": "d", **numbers}
     swapped = sympy.Matrix([sympy.sign(4), sympy.sign(-3)])
     steps = [
-        cited("P g = 0 for the gradient of every sample at P theta = 0", "P2.2, proved there"),
+        from_statement("P g = 0 for the gradient of every sample at P theta = 0", "P2.2"),
         st.identity(
             "with P theta = P v = P g = 0 the step and the new momentum have P = 0, for coupled "
             "and for decoupled decay",
@@ -79,15 +80,24 @@ def exact() -> st.Verdict:
             ),
             {"Q": ("d", "k"), "s": "k", "u": "k", "g": "d", **numbers},
         ),
-        cited(
+        textbook(
             "Q Q^T = I - P with Q^T Q = I exists, with d - rank P columns; so theta_t = Q s_t and "
             "all outputs agree, by induction over the steps",
-            "linear algebra",
+            "orthonormal basis of a subspace, induction",
+            given="P an orthogonal projection",
+        ),
+        _elementwise(),
+        *_odd(),
+        textbook(
+            "so Adam's map commutes with every swap and every flip, of gradients and of its state; "
+            "at gradients and states that I - 2P fixes its update is fixed, too, for these P",
+            "an elementwise map commutes with permutations of the entries, and an odd one with "
+            "flips",
+            given="the steps above",
         ),
         st.identity(
-            "Adam's update q is a map of vectors fixed by I - 2P; if it commutes with I - 2P then "
-            "q = (I - 2P) q, which is P q = 0",
-            lambda a: a["q"] - (a["q"] - 2 * a["P"] @ a["q"]) - 2 * a["P"] @ a["q"],
+            "what I - 2P fixes is where P is 0: q + (I - 2P) q = 2 (q - P q)",
+            lambda a: a["q"] + (a["q"] - 2 * a["P"] @ a["q"]) - 2 * (a["q"] - a["P"] @ a["q"]),
             {"P": st.ProjectionMatrix("d"), "q": "d"},
         ),
         same(
@@ -98,6 +108,63 @@ def exact() -> st.Verdict:
         ),
     ]
     return proof("mirrors are kept and reduce the dimension", steps, claim().reference)
+
+
+_ENTRYWISE = frozenset(
+    (
+        *("add", "sub", "mul", "div", "neg", "abs", "sqrt", "rsqrt", "integer_pow", "pow"),
+        *("square", "max", "min", "select_n", "lt", "gt", "le", "ge", "eq", "ne", "and", "or"),
+        *("not", "convert_element_type", "broadcast_in_dim", "copy"),
+    )
+)
+
+
+def _elementwise() -> st.Verdict:
+    """Read optax's Adam: every operation acts entry by entry, none sees two entries."""
+    optimizer = optax.scale_by_adam()
+    like = jnp.zeros(5)
+    jaxpr = jax.make_jaxpr(optimizer.update)(like, optimizer.init(like))
+    seen = set()
+
+    def walk(inner: Any) -> None:
+        for equation in inner.eqns:
+            deeper = [v for v in equation.params.values() if hasattr(v, "eqns")]
+            deeper += [v.jaxpr for v in equation.params.values() if hasattr(v, "jaxpr")]
+            for part in deeper:
+                walk(part)
+            if not deeper:
+                seen.add(equation.primitive.name)
+                # A vector may meet vectors and numbers; nothing else turns it into something new.
+                shapes = {v.aval.shape for v in (*equation.invars, *equation.outvars)}
+                if not shapes <= {(), (5,)}:
+                    seen.add(f"{equation.primitive.name} of shapes {sorted(shapes)}")
+                if equation.outvars[0].aval.shape == () and (5,) in shapes:
+                    seen.add(f"{equation.primitive.name} of a vector to a number")
+
+    walk(jaxpr.jaxpr)
+    odd = sorted(seen - _ENTRYWISE)
+    claim = "Adam's map acts entry by entry, the same way on each"
+    how = f"the operations of optax's Adam: {', '.join(sorted(seen))}"
+    if odd:
+        return st.Verdict(st.Status.REFUTED, claim, how=how, residual=odd)
+    recheck = Unchecked("the program itself was read, operation by operation")
+    return prove(claim, Derivation(how), recheck, residual=0)
+
+
+def _odd() -> list[st.Verdict]:
+    """One entry of Adam: its update is odd in gradient and momentum, its second moment even."""
+    m, g = sympy.symbols("m g", real=True)
+    v, eps = sympy.symbols("v epsilon", positive=True)
+    b1, b2, c1, c2 = sympy.symbols("beta_1 beta_2 c_1 c_2", positive=True)
+    momentum, square = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    update = (momentum / c1) / (sympy.sqrt(square / c2) + eps)
+    flip = {m: -m, g: -g}
+    return [
+        same("a flip of m and g flips the new momentum", momentum.subs(flip), -momentum),
+        same("and keeps the new second moment", square.subs(flip), square),
+        same("and flips the update, at every step (c_i = 1 - beta_i^t)", update.subs(flip),
+             -update),
+    ]  # fmt: skip
 
 
 _INPUTS, _UNITS, _BATCH, _RATE, _BETA, _GAMMA = 3, 4, 4, 0.01, 0.9, 0.02
@@ -198,3 +265,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Adam and a mirror that lies along no axis."""
     return _stays("adam", _linear, True, jax.random.key(1), Budget(1.0), False)
+
+
+def twin() -> st.Verdict:
+    """Adam and a mirror that exchanges two units, with which its map commutes."""
+    return _stays("adam", _linear, False, jax.random.key(1), Budget(1.0), False)

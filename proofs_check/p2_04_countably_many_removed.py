@@ -34,7 +34,7 @@ import numpy as np
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._mirrors import generator
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import cited, proof, small, textbook
 
 
 def claim() -> Claim:
@@ -123,10 +123,11 @@ def exact() -> st.Verdict:
             ),
             {"P": arrays["P"], "odd": "d", "gamma": (), "m": "d", "b": "d"},
         ),
-        cited(
+        textbook(
             "for P != 0 these theta_0 form an affine subspace of dimension d - rank P < d, which "
             "has probability 0; so has a countable union",
-            "Lebesgue measure",
+            "affine subspaces of lower dimension have Lebesgue measure 0",
+            given="theta_0 has a density",
         ),
         st.identity(
             "the assumption is needed: for l = a.w, l_r has every reflection with the centre "
@@ -208,3 +209,8 @@ def control() -> st.Verdict:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library warns of just this
         return _removed(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """With weight decay."""
+    return _removed(0.05, jax.random.key(1), Budget(1.0))

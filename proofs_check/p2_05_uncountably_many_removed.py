@@ -32,7 +32,7 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._mirrors import generator
-from proofs_check._steps import cited, proof, same, sign, small
+from proofs_check._steps import proof, same, sign, small, textbook
 
 
 def claim() -> Claim:
@@ -74,9 +74,10 @@ def exact() -> st.Verdict:
             ),
             {**both, "b": "d", "x": "d", "y": "d"},
         ),
-        cited(
+        textbook(
             "it is 0 for all x and y only if P D (I - P) = 0 and P D b = 0",
             "a form that is bilinear in x and y, and one linear in x, vanish with their matrices",
+            given="x, y free",
         ),
         st.identity(
             "P D - D P = P D (I - P) - (I - P) D P, so P D (I - P) = 0 (with its transpose) is "
@@ -111,10 +112,11 @@ def exact() -> st.Verdict:
             weight * first - weight * second,
         ),
         sign("and D_ii does not vanish", weight, "positive"),
-        cited(
+        textbook(
             "so P theta_0 = theta' for one of finitely many P and countably many theta': "
             "probability 0",
-            "Lebesgue measure, as in P2.4",
+            "affine subspaces of lower dimension have Lebesgue measure 0",
+            given="theta_0 has a density",
         ),
         st.identity(
             "without D, |t - b|^2 is the same at (I - 2P) t if P b = 0: of rotations of the units, "
@@ -234,3 +236,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Plain syre: four units of two weights leave two directions with a^T theta_0 = 0."""
     return _left(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """A decay whose strength differs between the coordinates."""
+    return _left(0.2, jax.random.key(1), Budget(1.0))

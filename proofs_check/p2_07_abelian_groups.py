@@ -32,7 +32,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import rate_below
 from proofs_check._mirrors import closure, generator, invariant, longer_than_along, orthonormal
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import from_statement, proof, small, textbook
 from symtheory.verdict import Arithmetic, Derivation, Inequality, NormalForm, prove
 
 
@@ -100,19 +100,25 @@ def exact() -> st.Verdict:
     """Any finite abelian group; the characters exhaustively for small orders."""
     across = st.ProjectionMatrix("d")
     steps = [
-        cited(
+        textbook(
             "reflections of U are involutions; those of an abelian group and 1 form a subgroup V "
             "of order 2^k <= |U|",
-            "groups",
+            "involutions of an abelian group and 1 form a subgroup; Lagrange",
+            given="U finite and abelian",
         ),
-        cited(
+        textbook(
             "commuting orthogonal involutions have a common orthonormal eigenbasis n_j, g n_j = "
             "chi_j(g) n_j with chi_j(g) = +-1; together the chi_j tell the elements of V apart, so "
             "k of them are independent",
-            "spectral theorem; vector spaces over F_2",
+            "simultaneous diagonalization; independence over F_2",
+            given="they commute and are orthogonal",
         ),
-        *[_characters(bits) for bits in (1, 2, 3, 4)],
-        cited("and for every k", "only 0 is orthogonal to a basis of F_2^k"),
+        textbook(
+            "an element g != 1 is -1 on one of k independent signs: in F_2^k only 0 is orthogonal "
+            "to a basis, for every k",
+            "dual basis", *[_characters(bits) for bits in (1, 2, 3, 4)],
+            given="k independent signs",
+        ),
         st.identity(
             "g n = -n with g = I - 2P gives P n = n: P n - n = -(n + g n)/2",
             lambda a: (
@@ -121,10 +127,10 @@ def exact() -> st.Verdict:
             {"P": across, "n": "d"},
         ),
         *longer_than_along(),
-        cited(
+        from_statement(
             "so it is enough that k = log2|V| <= log2|U| numbers n_j.theta_0 are not small, which "
             "is the bound of P2.6 with N = k",
-            "P2.6, proved there",
+            "P2.6",
         ),
         _example([[-1, 1, 1], [1, -1, 1]]),
         _example([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]),
@@ -178,6 +184,15 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 
 def control() -> st.Verdict:
     """The symmetries of a polygon with 16 corners, which do not commute: 17 mirrors, 5 bits."""
-    angle = 2 * np.pi / 16
+    return _polygon(16)
+
+
+def twin() -> st.Verdict:
+    """Those of a polygon with 2 corners, a rectangle, which commute: 3 mirrors, 2 bits."""
+    return _polygon(2)
+
+
+def _polygon(corners: int) -> st.Verdict:
+    angle = 2 * np.pi / corners
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return _strong([turn, np.diag([1.0, -1.0])], jax.random.key(1), Budget(0.3))

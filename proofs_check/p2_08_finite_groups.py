@@ -29,7 +29,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import near
 from proofs_check._mirrors import closure, generator, invariant, orthonormal
-from proofs_check._steps import cited, proof, small
+from proofs_check._steps import proof, small, textbook
 
 
 def claim() -> Claim:
@@ -51,16 +51,18 @@ def exact() -> st.Verdict:
     """Any finite group: V enters as any orthogonal projection."""
     mean = st.ProjectionMatrix("d")
     steps = [
-        cited(
+        textbook(
             "rho(h) V = V, because g -> hg permutes the group; so V V = V. V^T is the mean of "
             "rho(g^-1), which is V. So V is an orthogonal projection, and V w = w exactly for the "
             "fixed points w",
-            "averaging over a group",
+            "invariance of sums over a group",
+            given="G finite, rho orthogonal",
         ),
-        cited(
+        textbook(
             "l(rho(g) w) = l(w) gives rho(g)^T grad l(w) = grad l(w) at fixed points: their "
             "gradient h has V h = h",
-            "chain rule, averaged over the group",
+            "chain rule",
+            given="l differentiable",
         ),
         st.identity(
             "(I - V)(grad l + 2 gamma theta) = -2 gamma (I - V) theta_0 with grad l = V h and "
@@ -83,9 +85,10 @@ def exact() -> st.Verdict:
             ),
             {"V": mean, "b": "d"},
         ),
-        cited(
+        textbook(
             "E[theta_0 theta_0^T] = sigma_0^2 I, and the trace of a projection is its rank",
-            "linear algebra",
+            "the trace of a projection is its rank",
+            given="theta_0 ~ N(0, sigma_0^2 I)",
         ),
     ]
     return proof("what repels from the fixed points of a group", steps, claim().reference)
@@ -151,3 +154,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """At points that the group moves."""
     return _repels(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """At fixed points."""
+    return _repels(1.0, jax.random.key(1), Budget(1.0))

@@ -32,7 +32,7 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._mirrors import generator, too_short
-from proofs_check._steps import cited, proof, same, sign, small
+from proofs_check._steps import proof, same, sign, small, textbook
 
 
 def claim() -> Claim:
@@ -80,10 +80,10 @@ def exact() -> st.Verdict:
             2 * (2 * w + gamma * b / w**2),
         ),
         sign("which is positive", 2 * (2 * w + gamma * b / w**2), "positive"),
-        cited(
+        textbook(
             "it goes from -infinity to +infinity, so there is one positive root, and the flow from "
             "0 rises to it",
-            "intermediate values",
+            "intermediate value theorem", given="continuous in w",
         ),
         same(
             "m < gamma, e = gamma - m: gamma theta_0/e - (gamma theta_0)^3/e^4 solves it up to "
@@ -200,3 +200,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Plain decay: no bias, so nothing tilts the pitchfork."""
     return _escapes(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """With the bias."""
+    return _escapes(1.0, jax.random.key(1), Budget(1.0))

@@ -36,7 +36,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import mean_above, near
 from proofs_check._mirrors import generator, too_short
-from proofs_check._steps import cited, proof, same, sign, small
+from proofs_check._steps import proof, same, sign, small, textbook
 from proofs_check._training import table, trained
 
 _LIMITS = (1e-3, 1e-2, 1e-1)
@@ -78,7 +78,11 @@ def exact() -> st.Verdict:
             ),
             arrays,
         ),
-        cited("near the mirror x' = -kappa x - 2 gamma (x - b) across it", "Taylor's theorem"),
+        textbook(
+            "near the mirror x' = -kappa x - 2 gamma (x - b) across it",
+            "Taylor's theorem",
+            given="l twice differentiable",
+        ),
         same(
             "kappa + 2 gamma = -e < 0: x = (2 gamma b/e)(exp(e t) - 1) grows from 0",
             sympy.diff(path, time),
@@ -288,3 +292,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """The bias is 0, as in plain decay."""
     return _leave(0.0, jax.random.key(1), Budget(1.0))
+
+
+def twin() -> st.Verdict:
+    """With the bias."""
+    return _leave(1.0, jax.random.key(1), Budget(1.0))

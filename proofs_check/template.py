@@ -16,7 +16,7 @@ Example output:
 """
 
 # Copy to p1_NN_short_name.py (p2_ for the second paper, b_ for what goes beyond them) and write
-# the four functions. Shared by `empirical` and `control` is one private function, the check.
+# the five functions. `empirical`, `control` and `twin` share one private function, the check.
 
 from __future__ import annotations
 
@@ -62,3 +62,8 @@ def empirical(key: jax.Array, budget: Budget) -> st.Verdict:
 def control() -> st.Verdict:
     """Twice the identity is not orthogonal."""
     return _kept(2.0, jax.random.key(0))
+
+
+def twin() -> st.Verdict:
+    """Code, key and budget of the control with the assumption restored."""
+    return _kept(-1.0, jax.random.key(0))

@@ -60,6 +60,9 @@ _HOMES = {
     "connect": "simulation",
     "conjunction": "verdict",
     "compare_slow_flow": "comparison",
+    "NotStationaryError": "comparison",
+    "stationarity": "comparison",
+    "stationary_mean": "comparison",
     "balance_residuals": "theory",
     "conservation_laws": "symmetry",
     "deep_linear_equilibrium": "theory",
@@ -113,11 +116,14 @@ if TYPE_CHECKING:
     from symtheory import verdict as verdict
     from symtheory import zoo as zoo
     from symtheory.comparison import Estimate as Estimate
+    from symtheory.comparison import NotStationaryError as NotStationaryError
     from symtheory.comparison import compare as compare
     from symtheory.comparison import compare_slow_flow as compare_slow_flow
     from symtheory.comparison import equivalence as equivalence
     from symtheory.comparison import mean_over_replicas as mean_over_replicas
     from symtheory.comparison import predict as predict
+    from symtheory.comparison import stationarity as stationarity
+    from symtheory.comparison import stationary_mean as stationary_mean
     from symtheory.comparison import trend as trend
     from symtheory.data import Empirical as Empirical
     from symtheory.data import Normal as Normal

@@ -13,7 +13,8 @@ from symtheory.commands._options import Json, Seed
 from symtheory.commands._outputs import MARKS, finish, note, plain
 
 _FAST_SECONDS = 1.0
-_SHORT = {"not_applicable": "-"}
+_CITING = "proved up to citations"
+_SHORT = {"not_applicable": "-", _CITING: "proved*"}
 
 
 def command(
@@ -38,7 +39,8 @@ def command(
     """Check the theorems of both papers: each proved, measured, and refuted where it should fail.
 
     Every statement is one file of proofs_check with a proof in exact arithmetic, a simulation
-    drawn from the seed, and a control that violates an assumption and must come out refuted.
+    drawn from the seed, and a control that violates an assumption and must come out refuted,
+    beside its twin: the same run with the assumption restored, which must come out supported.
     """
     checks = beside("proofs_check")
     chosen = checks.find(ids or [])
@@ -74,17 +76,22 @@ def _shown(run: Any, total: int, folder: str) -> dict[str, Any]:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{'ID':<6} {'exact':<13} {'empirical':<13} {'control':<13} {'s':>6}[/]")
+    console.print(
+        f"[bold]{'ID':<6} {'exact':<13} {'empirical':<13} {'control':<13} {'twin':<13} {'s':>6}[/]"
+    )
     note(f"{total} statements; finished ones are kept in {folder}")
     outcomes: dict[str, Any] = {}
     for outcome in run:
         outcomes[outcome.id] = outcome
-        cells = [_cell(x) for x in (outcome.exact, outcome.empirical, outcome.control)]
+        shown = (outcome.exact, outcome.empirical, outcome.control, outcome.twin)
+        cells = [_cell(x) for x in shown]
         again = "  [dim](kept)[/]" if outcome.resumed else ""
         title = plain(outcome.statement.split(". ")[0].split(": ")[0])
         console.print(
             f"{outcome.id:<6} {' '.join(cells)} {outcome.seconds:>6.1f}  {title[:90]}{again}"
         )
+        for line in _details(outcome):
+            console.print(f"       [dim]{plain(line)}[/]")
         if outcome.status in ("refuted", "inconclusive"):
             console.print(f"       {_cell(outcome.status)} {plain(_why(outcome))}")
         left = total - len(outcomes)
@@ -93,13 +100,28 @@ def _shown(run: Any, total: int, folder: str) -> dict[str, Any]:
     return outcomes
 
 
+def _details(outcome: Any) -> list[str]:
+    """Say what the proof cites, and how small a deviation the measurement would have refuted."""
+    lines = [f"* cites: {text}" for text in outcome.data.get("citations", ())]
+    share = outcome.data.get("smallest_refuted")
+    if share is not None:
+        lines.append(f"a deviation of {share:.2g} of the effect would have been refuted")
+    return lines
+
+
 def _cell(status: str) -> str:
-    return f"[{MARKS[status]}]{_SHORT.get(status, status):<13}[/]"
+    mark = MARKS["proved" if status == _CITING else status]
+    return f"[{mark}]{_SHORT.get(status, status):<13}[/]"
 
 
 def _why(outcome: Any) -> str:
     if outcome.control != "refuted":
         return f"the control came out {outcome.control}, so the check proves nothing"
+    if outcome.twin not in ("supported", "proved"):
+        return (
+            f"the control's twin came out {outcome.twin}: the control does not tell a broken "
+            "assumption from too short a run"
+        )
     for part in ("exact", "empirical"):
         if getattr(outcome, part) in ("refuted", "inconclusive"):
             return _deepest(outcome.data[part])
@@ -119,5 +141,11 @@ def _summary(outcomes: list[Any]) -> list[str]:
     for outcome in outcomes:
         counts[outcome.status] = counts.get(outcome.status, 0) + 1
     refuted = sum(outcome.control == "refuted" for outcome in outcomes)
+    twins = sum(outcome.twin in ("supported", "proved") for outcome in outcomes)
+    cited = sum(outcome.exact == _CITING for outcome in outcomes)
     shown = ", ".join(f"{n} {status}" for status, n in counts.items())
-    return ["", f"[bold]{len(outcomes)} statements[/]: {shown}; {refuted} controls refuted"]
+    return [
+        "",
+        f"[bold]{len(outcomes)} statements[/]: {shown}; {refuted} controls refuted, {twins} "
+        f"twins supported; {cited} proved up to citations (*)",
+    ]

@@ -23,9 +23,14 @@ from symtheory.comparison._experiment import Plan as Plan
 from symtheory.comparison._experiment import experiment as experiment
 from symtheory.comparison._experiment import plan as plan
 from symtheory.comparison._experiment import starting_points as starting_points
+from symtheory.comparison._power import POWER as POWER
 from symtheory.comparison._slow import SlowComparison as SlowComparison
 from symtheory.comparison._slow import compare_slow_flow as compare_slow_flow
 from symtheory.comparison._squares import square_of_mean as square_of_mean
+from symtheory.comparison._stationarity import NotStationaryError as NotStationaryError
+from symtheory.comparison._stationarity import stationarity as stationarity
+from symtheory.comparison._stationarity import stationary_mean as stationary_mean
+from symtheory.comparison._tails import tail_index as tail_index
 from symtheory.comparison._trend import Trend as Trend
 from symtheory.comparison._trend import trend as trend
 from symtheory.comparison._verdicts import diverged_verdict as diverged_verdict

@@ -10,15 +10,18 @@ import numpy as np
 
 from symtheory.comparison._equivalence import equivalence
 from symtheory.comparison._estimates import Estimate, mean_over_replicas
+from symtheory.comparison._power import POWER, Evidence, checked_power, identical
+from symtheory.comparison._power import verdicts as power_verdicts
 from symtheory.comparison._verdicts import diverged_verdict
 from symtheory.errors import InputError
 from symtheory.simulation import SDE, SGD, GradientFlow, Run
 from symtheory.theory import Flow, Law
-from symtheory.verdict import Verdict, conjunction
+from symtheory.verdict import Status, Verdict, conjunction
 
 _REFERENCE = "arXiv 2402.07193, charge law and noise equilibrium"
 _STARTS = 16
 _POOLS = 6
+_LONGER = 2.0 ** np.arange(1, 13)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Prediction:
         flows: The flow from every distinct start.
         pools: Predictions from independent pools of samples, shape (pools, n, K), where the law's
             moments are not exact; empty where they are.
+        start: Charges at time 0, shape (K,).
     """
 
     times: np.ndarray
@@ -39,6 +43,7 @@ class Prediction:
     scales: np.ndarray
     flows: tuple[Flow, ...]
     pools: np.ndarray
+    start: np.ndarray
 
     def size(self, window: slice, weights: np.ndarray) -> float:
         """Return the size |theta| |A theta| that margins refer to: in the window or at the start.
@@ -94,7 +99,16 @@ def predict(law: Law, run: Run, *, temperature: float | None = None) -> Predicti
         np.average([flow.scales for flow in flows], axis=0, weights=counts),
         flows,
         pools,
+        _start_charges(law, starts, counts),
     )
+
+
+def _start_charges(law: Law, starts: list[Any], counts: list[int]) -> np.ndarray:
+    """Return the mean charge of the starting points, shape (K,)."""
+    with jax.enable_x64(True):
+        charge = law.observables()["charge"]
+        each = [np.ravel(np.asarray(charge(start), dtype=float)) for start in starts]
+    return np.average(each, axis=0, weights=counts)
 
 
 def _flow_settings(dynamics: Any) -> dict[str, float]:
@@ -147,6 +161,7 @@ def compare(
     *,
     margin: float = 0.05,
     confidence: float = 0.99,
+    power: float = POWER,
     temperature: float | None = None,
 ) -> Verdict:
     """Decide whether the measured charge is equivalent to the predicted one.
@@ -157,34 +172,60 @@ def compare(
     over all comparisons, inside predicted +- margin * |theta| |A_k theta| (the larger of
     its predicted values then and at the start).
 
+    A charge that hardly moves is near every prediction, so that is not enough: the same run must
+    also be one that would have refuted a law without the drift, and one whose noise is off by
+    `power`. The temperature that fits the measured charges best, in units of the run's own, has to
+    be equivalent to the law's within half of `power`, and the measured drift to the predicted one.
+    Where the run cannot tell, the verdict is `inconclusive` and says how many replicas or steps
+    would do.
+
     Args:
         law: The law.
         run: A run that observed it.
         margin: Half-width of the equivalence interval relative to |theta| |A_k theta|.
         confidence: Joint confidence of all intervals.
+        power: Share in (0, 1) by which the noise of a law that has to be refuted is off.
         temperature: Predict with another temperature than the run's (a control).
 
     Returns:
-        A `Verdict`: `supported`, `refuted` or `inconclusive`, with one part per comparison.
+        A `Verdict`: `supported`, `refuted` or `inconclusive`, with one part per comparison; each
+        says the smallest deviation that it would have refuted (`detectable`).
 
     Raises:
-        InputError: The law has no charge, or the run did not observe it.
+        InputError: The law has no charge, the run did not observe it, or `power` is not in (0, 1).
 
     Source: arXiv 2402.07193.
     """
+    power = checked_power(power)
     claim = f"the mean charge of {law.name} follows the Noether flow"
     if run.diverged:
         return diverged_verdict(run)
     charge = measured_charge(run)
+    if same := identical_replicas(run):
+        return Verdict(Status.INCONCLUSIVE, claim, how=same, reference=_REFERENCE)
     prediction = predict(law, run, temperature=temperature)
-    records = charge.shape[1]
+    found = evidence(law, run, prediction, power, temperature=temperature)
+    intervals = 3 * charge.shape[2] + 2
+    level = 1 - (1 - confidence) / intervals
+    parts = windows(run, prediction, margin, level)
+    parts += power_verdicts([found], power, level)
+    how = (
+        f"{run.replicas} replicas, {run.completed} steps; intervals at joint confidence "
+        f"{confidence:g} against +-{margin:.0%} of |theta| |A theta|, and noise to +-{power:.0%}"
+    )
+    return conjunction(claim, parts, how=how, reference=_REFERENCE)
+
+
+def windows(run: Run, prediction: Prediction, margin: float, level: float) -> list[Verdict]:
+    """Compare the charges in three windows of a run with their prediction, one by one."""
+    charge = measured_charge(run)
+    records, components = charge.shape[1:]
     last = slice(3 * records // 4, records)
-    windows = {"1/4": slice(records // 4, records // 4 + 1)}
-    windows |= {"1/2": slice(records // 2, records // 2 + 1), "the last quarter": last}
-    components = charge.shape[2]
-    level = 1 - (1 - confidence) / (len(windows) * components)
+    places = {"1/4": slice(records // 4, records // 4 + 1)}
+    places |= {"1/2": slice(records // 2, records // 2 + 1), "the last quarter": last}
+    moved = prediction.charges - prediction.start
     parts = []
-    for name, window in windows.items():
+    for name, window in places.items():
         for k in range(components):
             estimate = mean_over_replicas(charge[:, window, k].mean(axis=1))
             scale = prediction.size(window, np.eye(components)[k])
@@ -193,15 +234,105 @@ def compare(
             sampled = prediction.estimate(window, np.eye(components)[k])
             if sampled is not None:  # the prediction has an error of its own
                 estimate = _with_error_of(sampled, estimate)
-            claim_k = f"{label} at {name} of the run"
+            claim = f"{label} at {name} of the run"
+            effect = float(np.abs(moved[:-1][window, k].mean()))
             parts.append(
-                equivalence(claim_k, predicted, estimate, margin * scale, confidence=level)
+                equivalence(claim, predicted, estimate, margin * scale, level, effect=effect)
             )
-    how = (
-        f"{run.replicas} replicas, {run.completed} steps; intervals at joint confidence "
-        f"{confidence:g} against +-{margin:.0%} of |theta| |A theta|"
+    return parts
+
+
+def identical_replicas(run: Run) -> str:
+    """Say which replicas of a run with noise are the same, empty if none are."""
+    if isinstance(run.dynamics, GradientFlow) or not run.model.random:
+        return ""
+    return identical(measured_charge(run), run.params)
+
+
+def evidence(
+    law: Law,
+    run: Run,
+    prediction: Prediction,
+    power: float,
+    *,
+    temperature: float | None = None,
+) -> Evidence:
+    """Return what a run and its law say, and what the law would say of weaker or stronger noise.
+
+    Args:
+        law: The law.
+        run: A run that observed it.
+        prediction: Of the law for the run, at the same temperature.
+        power: By which share of the run's temperature the others differ.
+        temperature: Another temperature than the run's (a control).
+    """
+    settings = _flow_settings(run.dynamics)
+    own = settings["temperature"]
+    chosen = own if temperature is None else temperature
+    unit = own or chosen
+    below, above = max(chosen - power * unit, 0.0), chosen + power * unit
+    starts, counts = _distinct(run.initial, run.replicas)
+    values = {n: v for n, v in run.model.values.items() if n in law.model.unbound}
+    noisy = law.noise is not None and _noisy(law, starts, values)
+    predicted = prediction.charges[:-1]
+    lower = upper = predicted
+    longer: tuple[float, ...] = ()
+    if noisy and unit:
+        end = prediction.times[-1]
+
+        def charges(level: float, times: np.ndarray) -> np.ndarray:
+            rest = {k: v for k, v in settings.items() if k != "temperature"}
+            paths = [
+                law.noether_flow(start, times, temperature=level, **rest, **values).charges
+                for start in starts
+            ]
+            return np.average(paths, axis=0, weights=counts)
+
+        try:  # beyond the run, too, to say how many steps would do
+            times = np.concatenate([prediction.times, end * _LONGER])
+            both = [charges(level, times) for level in (below, above)]
+        except InputError:
+            both = [charges(level, prediction.times) for level in (below, above)]
+        count = len(predicted)
+        lower, upper = (path[:count] for path in both)
+        spread = (both[1] - both[0]) ** 2
+        here = float(np.mean(np.sum(spread[:count], axis=1)))
+        if here > 0:
+            longer = tuple(np.sqrt(np.sum(spread[count + 1 :], axis=1) / (3 * here)).tolist())
+    return Evidence(
+        measured_charge(run),
+        predicted,
+        lower,
+        upper,
+        prediction.start,
+        float(prediction.scales.max()),
+        chosen,
+        unit,
+        below,
+        above,
+        prediction.pools[:, :-1] if len(prediction.pools) else prediction.pools,
+        noisy,
+        run.completed,
+        longer,
     )
-    return conjunction(claim, parts, how=how, reference=_REFERENCE)
+
+
+def _noisy(law: Law, starts: list[Any], values: Any) -> bool:
+    """Tell whether the law has noise along the symmetry anywhere near the starts."""
+    assert law.noise is not None
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        for start in starts[:1]:
+            leaves, tree = jax.tree.flatten(start)
+            for _ in range(3):
+                moved = [
+                    np.asarray(leaf) + (0.1 + np.abs(leaf)) * rng.normal(size=np.shape(leaf))
+                    for leaf in leaves
+                ]
+                traces = law.noise.traces(jax.tree.unflatten(tree, moved), values)
+                if np.any(np.abs(np.asarray(traces)) > 1e-9):
+                    return True
+    return False
 
 
 def _with_error_of(predicted: Estimate, measured: Estimate) -> Estimate:
@@ -273,13 +404,23 @@ def initialization_independence(
             sum(f.scale * abs(w) for f, w in zip(final_charges(law, run), weights, strict=True))
         )
     center = float(np.mean([end.mean for end in ends]))
+    first = [float((measured_charge(run)[:, 0] @ weights).mean()) for run in runs]
+    apart, room = max(first) - min(first), 2 * margin * max(scales)
     level = 1 - (1 - confidence) / len(runs)
     parts = [
         equivalence(
-            f"total charge from start {i + 1}", center, end, margin * scale, confidence=level
+            f"total charge from start {i + 1}",
+            center,
+            end,
+            margin * scale,
+            confidence=level,
+            effect=apart,
         )
         for i, (end, scale) in enumerate(zip(ends, scales, strict=True))
     ]
+    if apart <= room:
+        how = f"they differ by {apart:.3g}, and the margins leave room for {room:.3g}"
+        parts.append(Verdict(Status.INCONCLUSIVE, "the starts differ in their charge", how=how))
     return conjunction("the final charge does not depend on the initialization", parts)
 
 

@@ -21,13 +21,18 @@ def equivalence(
     *,
     reference: str = "",
     assumptions: tuple[str, ...] = (),
+    effect: float | None = None,
+    unit: str = "",
 ) -> Verdict:
     """Return the verdict on "the measured quantity is within `margin` of `predicted`".
 
     The confidence interval is mean +- t s, with t the quantile of Student's distribution at the
-    estimate's degrees of freedom. Inside predicted +- margin the claim is supported; disjoint from
+    estimate's degrees of freedom, corrected for the skewness of the values (`Estimate.interval`).
+    Inside predicted +- margin the claim is supported; disjoint from
     it, refuted; otherwise inconclusive, and `how` says how many replicas would do. Absence of
-    a significant difference never counts as agreement. For arrays the intervals hold for all
+    a significant difference never counts as agreement. The verdict also says how small a deviation
+    would have been refuted (`detectable`: margin and half-width together). Where a few values
+    dominate the mean nothing is decided (`Estimate.caution`). For arrays the intervals hold for all
     entries together (Bonferroni): supported if every entry is inside, refuted if one is disjoint.
 
     Args:
@@ -38,6 +43,8 @@ def equivalence(
         confidence: Probability that the interval covers the truth.
         reference: Where the prediction comes from.
         assumptions: What the prediction presupposes.
+        effect: Size of the effect, to say the deviation in units of it.
+        unit: What numbers are counted in, in words.
 
     Raises:
         InputError: The margin is not positive, the confidence not in (0, 1), the prediction not
@@ -47,8 +54,6 @@ def equivalence(
     >>> [str(equivalence("", p, estimate, margin=0.01).status) for p in (1.0, 1.009, 1.1)]
     ['supported', 'inconclusive', 'refuted']
     """
-    from scipy import stats
-
     want = np.asarray(predicted, dtype=np.float64)
     width = np.asarray(margin, dtype=np.float64)
     if not np.all(np.isfinite(width)) or np.any(width <= 0):
@@ -66,21 +71,30 @@ def equivalence(
             f"{mean.shape}"
         )
     level = 1 - (1 - confidence) / max(1, mean.size)
-    half = stats.t.ppf((1 + level) / 2, count - 1) * error
+    low, high = (np.asarray(end, np.float64) for end in estimate.interval(level))
+    half = np.maximum(high - mean, mean - low)
     off = np.abs(mean - want)
     what = f"{confidence:.4g} confidence interval of half-width {np.max(half, initial=0):.3g}"
     if mean.size > 1:
         what += f" (largest of {mean.size}, jointly)"
     what += f" from n = {np.min(count):.4g}"
+    detectable = float(np.max(width + half, initial=0.0))
     if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(half))):
         status, how = Status.INCONCLUSIVE, "the measured mean or its error is not finite"
-    elif np.any(off - half > width):
+    elif estimate.caution:
+        status, how = Status.INCONCLUSIVE, f"{what}: {estimate.caution}"
+    elif np.any((low > want + width) | (high < want - width)):
         status, how = Status.REFUTED, f"{what}: disjoint from the margin"
-    elif np.all(off + half <= width):
+    elif np.all((low >= want - width) & (high <= want + width)):
         status, how = Status.SUPPORTED, f"{what}: within the margin"
     else:
         status = Status.INCONCLUSIVE
         how = f"{what}: not decisive; {_advice(off, error, count, width, half, level)}"
+    if math.isfinite(detectable):
+        how += f"; a deviation of {detectable:.3g}{f' {unit}' if unit else ''}"
+        if effect and effect != 1:
+            how += f" ({detectable / abs(effect):.2g} of the effect)"
+        how += " would have been refuted"
     return Verdict(
         status,
         claim,
@@ -89,6 +103,8 @@ def equivalence(
         measured=estimate.mean,
         standard_error=float(np.max(error, initial=0.0)),
         margin=float(width) if width.ndim == 0 else float(np.min(width)),
+        detectable=detectable if math.isfinite(detectable) else None,
+        effect=effect,
         residual=_plain(mean - want),
         assumptions=assumptions,
         reference=reference,

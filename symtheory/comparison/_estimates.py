@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from symtheory.comparison._tails import DOMINATED, caution, half_widths, mean_skewness
 from symtheory.errors import InputError
 
 
@@ -20,6 +21,8 @@ class Estimate:
         standard_error: Its standard error, of the same shape.
         count: Number of independent values it rests on; `count - 1` degrees of freedom. For
             combinations the effective one of Welch and Satterthwaite, per entry.
+        skewness: Skewness of the mean, that of the values over sqrt(n); intervals are wider for it.
+        caution: Why no interval can be relied on, empty where one can.
 
     >>> print(Estimate(1.25, 0.01, 100))
     1.25 +- 0.01 (n = 100)
@@ -28,6 +31,8 @@ class Estimate:
     mean: Any
     standard_error: Any
     count: Any
+    skewness: Any = 0.0
+    caution: str = ""
 
     def __post_init__(self) -> None:
         if np.shape(self.mean) != np.shape(self.standard_error):
@@ -42,6 +47,20 @@ class Estimate:
                 f"an estimate with a standard error rests on at least 2 independent values, "
                 f"got {self.count}; simulate more replicas"
             )
+
+    def interval(self, confidence: float) -> tuple[Any, Any]:
+        """Return the ends of the confidence interval: Student's, wider where values are skewed.
+
+        >>> low, high = Estimate(0.0, 1.0, 1_000_000).interval(0.95)
+        >>> round(low, 2), round(high, 2)
+        (-1.96, 1.96)
+        """
+        from scipy import stats
+
+        mean, error = np.asarray(self.mean, float), np.asarray(self.standard_error, float)
+        quantile = stats.t.ppf((1 + confidence) / 2, np.asarray(self.count, float) - 1)
+        below, above = half_widths(quantile, self.skewness)
+        return _plain(mean - below * error), _plain(mean + above * error)
 
     def __str__(self) -> str:
         if np.ndim(self.mean):
@@ -71,7 +90,9 @@ def mean_over_replicas(values: Any) -> Estimate:
     if not np.all(np.isfinite(array)):
         raise InputError("a value is not finite; a mean over it would hide that")
     error = array.std(axis=0, ddof=1) / np.sqrt(len(array))
-    return Estimate(_plain(array.mean(axis=0)), _plain(error), len(array))
+    skewness = mean_skewness(array)
+    why = caution(array, skewness)
+    return Estimate(_plain(array.mean(axis=0)), _plain(error), len(array), _plain(skewness), why)
 
 
 def tail_average(records: Any, fraction: float = 0.5) -> np.ndarray:
@@ -101,7 +122,8 @@ def linear_combination(
 ) -> Estimate:
     """Return constant + sum_i c_i a_i for independent estimates a_i.
 
-    The variances add up as sum_i c_i^2 s_i^2, with effective degrees of freedom
+    The variances add up as sum_i c_i^2 s_i^2, third cumulants likewise, with effective
+    degrees of freedom
     (sum v_i)^2 / sum(v_i^2 / (n_i - 1)), v_i = c_i^2 s_i^2 (Welch and Satterthwaite).
 
     >>> a = Estimate(1.0, 0.3, 10); b = Estimate(2.0, 0.4, 10)
@@ -111,8 +133,9 @@ def linear_combination(
     if len(coefficients) != len(estimates) or not estimates:
         raise InputError(f"got {len(coefficients)} coefficients for {len(estimates)} estimates")
     mean = np.asarray(constant, dtype=np.float64)
-    parts = []
+    parts, cautions = [], []
     for c, estimate in zip(coefficients, estimates, strict=True):
+        cautions += [estimate.caution] if estimate.caution and c else []
         mean = mean + c * np.asarray(estimate.mean, dtype=np.float64)
         freedom = np.asarray(estimate.count, dtype=np.float64) - 1
         parts.append(((c * np.asarray(estimate.standard_error, np.float64)) ** 2, freedom))
@@ -122,7 +145,17 @@ def linear_combination(
     safe = np.where(variance > 0, variance, 1.0)
     spread = np.asarray(sum((v / safe) ** 2 / f for v, f in parts))
     freedom = np.where(variance > 0, 1 / np.where(spread > 0, spread, 1.0), least)
-    return Estimate(_plain(mean), _plain(np.sqrt(variance)), _plain(freedom + 1))
+    root = np.sqrt(safe)
+    skewness = np.zeros(variance.shape)
+    for c, e in zip(coefficients, estimates, strict=True):
+        skewness = (
+            skewness + np.asarray(e.skewness) * (c * np.asarray(e.standard_error) / root) ** 3
+        )
+    # A part that no interval fits matters as far as it is skewed in the sum.
+    why = cautions[0] if cautions and np.max(np.abs(skewness), initial=0.0) > DOMINATED else ""
+    return Estimate(
+        _plain(mean), _plain(np.sqrt(variance)), _plain(freedom + 1), _plain(skewness), why
+    )
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
@@ -149,10 +182,14 @@ def ratio(a: Estimate, b: Estimate) -> Estimate:
         raise InputError(f"the denominator {b} is not clearly different from 0; use more replicas")
     quotient = top / bottom
     first = Estimate(
-        _plain(quotient), _plain(np.asarray(a.standard_error) / np.abs(bottom)), a.count
-    )
+        _plain(quotient), _plain(np.asarray(a.standard_error) / np.abs(bottom)), a.count,
+        _plain(np.asarray(a.skewness) * np.sign(bottom)), a.caution,
+    )  # fmt: skip
     error = np.abs(quotient / bottom) * np.asarray(b.standard_error)
-    second = Estimate(_plain(np.zeros_like(quotient)), _plain(error), b.count)
+    skewed = -np.asarray(b.skewness) * np.sign(quotient / bottom)
+    second = Estimate(
+        _plain(np.zeros_like(quotient)), _plain(error), b.count, _plain(skewed), b.caution
+    )
     return linear_combination([1.0, 1.0], [first, second])
 
 

@@ -15,18 +15,23 @@ import numpy as np
 from symtheory.comparison._compare import (
     FinalCharge,
     Prediction,
-    compare,
     diagonal_weights,
+    evidence,
     final_charges,
     final_total,
+    identical_replicas,
     initialization_independence,
     predict,
+    windows,
 )
+from symtheory.comparison._power import POWER, checked_power
+from symtheory.comparison._power import verdicts as power_verdicts
+from symtheory.comparison._verdicts import diverged_verdict
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.simulation import SGD, Run, simulate
 from symtheory.theory import EquilibriumPoint, Law
-from symtheory.verdict import Verdict, conjunction
+from symtheory.verdict import Status, Verdict, conjunction
 
 _MOST_STEPS = 200_000
 
@@ -194,6 +199,7 @@ def experiment(
     settings: Plan,
     *,
     margin: float = 0.05,
+    power: float = POWER,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Experiment:
     """Simulate the law's model from every start of the plan and compare with its predictions.
@@ -203,13 +209,15 @@ def experiment(
         model: The model with everything bound.
         settings: The plan.
         margin: Relative margin of equivalence, see `compare`.
+        power: Share of the noise that all runs together have to resolve, see `compare`.
         progress: Called now and then with (what, done, total).
 
     Returns:
         An `Experiment` whose verdict joins the proof of the law with the comparisons.
     """
+    power = checked_power(power)
     key = jax.random.key(settings.seed)
-    runs, predictions, finals, totals, equilibria = [], [], [], [], []
+    runs, predictions, finals, totals, equilibria, found = [], [], [], [], [], []
     verdicts = [law.verdict]
     for k, start in enumerate(settings.starts):
         label = f"start {k + 1} of {len(settings.starts)}"
@@ -223,16 +231,26 @@ def experiment(
             observe=law,
             progress=None if progress is None else _labelled(progress, label),
         )
-        verdict = compare(law, run, margin=margin)
-        verdicts.append(dataclasses.replace(verdict, claim=f"start {k + 1}: {verdict.claim}"))
         runs.append(run)
         if run.diverged:
+            verdicts.append(diverged_verdict(run))
             break
         prediction = predict(law, run)
         predictions.append(prediction)
+        found.append(evidence(law, run, prediction, power))
+        level = 1 - 0.01 / (3 * found[-1].measured.shape[2] + 2)
+        claim = f"start {k + 1}: the mean charge of {law.name} follows the Noether flow"
+        verdicts.append(conjunction(claim, windows(run, prediction, margin, level)))
+        if same := identical_replicas(run):
+            verdicts.append(Verdict(Status.INCONCLUSIVE, "replicas are independent", how=same))
         finals.append(final_charges(law, run, prediction))
         totals.append(final_total(law, run, prediction))
         equilibria += _certified(law, model, settings.dynamics, prediction)
+    if len(found) == len(settings.starts):
+        claim = "the drift and its noise are the predicted ones, from all starts together"
+        level = 1 - 0.01 / (3 * found[0].measured.shape[2] + 2)
+        if parts := power_verdicts(found, power, level):
+            verdicts.append(conjunction(claim, parts))
     if not any(run.diverged for run in runs) and _agree(law, predictions):
         verdicts.append(initialization_independence(law, runs, margin=margin))
     verdict = conjunction(

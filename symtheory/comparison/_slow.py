@@ -14,10 +14,11 @@ from symtheory.comparison._verdicts import diverged_verdict
 from symtheory.errors import InputError
 from symtheory.simulation import Run
 from symtheory.theory import RelativeEquilibrium
-from symtheory.verdict import Verdict, conjunction
+from symtheory.verdict import Status, Verdict, conjunction
 
 _REFERENCE = "beyond arXiv 2402.07193: the slow flow on a family of symmetries"
 _WINDOWS_PER_TURN = 60
+_RELAXATIONS = 3.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ def compare_slow_flow(
     estimated without bias from pairs of different replicas (`square_of_mean`) in windows that are
     short beside a turn of the stationary state, and extrapolated linearly to learning rate 0. It
     does not depend on the orientation of the hidden basis; eigenvalues of D do not either, but
-    noise biases them. Replicas turn together if they start at one point.
+    noise biases them. Replicas turn together if they start at one point. Runs that leave out less
+    than three relaxation times at the start, and runs whose halves disagree, decide nothing.
 
     Args:
         predicted: `flow.stationary()`, without weight decay, at temperature 1.
@@ -65,11 +67,14 @@ def compare_slow_flow(
     """
     if not margin > 0 or not 0 <= burn_in < 1:
         raise InputError(f"margin must be positive and burn_in in [0, 1), got {margin}, {burn_in}")
-    slow, matrix, trends = [], [], {}
+    slow, matrix, trends, still = [], [], {}, []
     for run in runs:
         if run.diverged:
             verdict = diverged_verdict(run, "the slow flow", _REFERENCE)
             return SlowComparison(verdict, verdict, {})
+    if short := _too_short(predicted, runs, burn_in):
+        verdict = Verdict(Status.INCONCLUSIVE, "SGD is at rest", how=short, reference=_REFERENCE)
+        return SlowComparison(verdict, verdict, {})
     for name, drift in predicted.relative_drifts.items():
         points = []
         for run in runs:
@@ -88,6 +93,8 @@ def compare_slow_flow(
             windows = int(np.ceil(turned / (2 * np.pi) * _WINDOWS_PER_TURN))
             windows = min(max(1, windows), records.shape[1])
             points.append((run.dynamics.learning_rate, square_of_mean(records, windows)))
+            if moving := _moving(records, windows, margin, float(np.linalg.norm(drift))):
+                still.append(f"{name} at eta = {run.dynamics.learning_rate:g}: {moving}")
         line = trends[name] = trend(points)
         size = float(np.linalg.norm(drift))
         how = f"limit of eta = {', '.join(f'{rate:g}' for rate in line.learning_rates)}"
@@ -103,6 +110,9 @@ def compare_slow_flow(
         matrix.append(
             equivalence(f"|E D|^2 = 0 for {name} ({how})", 0.0, line.limit, margin**2, confidence)
         )
+    if still:
+        part = Verdict(Status.INCONCLUSIVE, "SGD is at rest", how="; ".join(still))
+        slow, matrix = [part], [part]
     return SlowComparison(
         conjunction("SGD comes to rest where the slow flow does", slow, reference=_REFERENCE),
         conjunction(
@@ -110,3 +120,37 @@ def compare_slow_flow(
         ),
         trends,
     )
+
+
+def _too_short(predicted: RelativeEquilibrium, runs: Sequence[Run], burn_in: float) -> str:
+    """Say which run leaves out less than some relaxation times at the start, empty if none."""
+    if not predicted.relaxation > 0:
+        return ""
+    for run in runs:
+        time = run.dynamics.temperature * run.dynamics.time_per_step
+        wanted = _RELAXATIONS / (predicted.relaxation * time)
+        if burn_in * run.completed < wanted:
+            return (
+                f"at eta = {run.dynamics.learning_rate:g} the {burn_in:.0%} of {run.completed} "
+                f"steps left out at the start are fewer than {_RELAXATIONS:g} relaxation times; "
+                f"simulate at least {int(np.ceil(wanted / max(burn_in, 1e-9)))} steps"
+            )
+    return ""
+
+
+def _moving(records: np.ndarray, windows: int, margin: float, size: float) -> str:
+    """Say whether |E D|^2 differs between the halves of the records, empty if it does not."""
+    half = records.shape[1] // 2
+    if half < 1 or windows < 2:
+        windows = 2
+    each = max(windows // 2, 1)
+    if half < each:
+        return "too few records to see whether it moves"
+    ends = [square_of_mean(part, each) for part in (records[:, :half], records[:, -half:])]
+    # The halves are of the same replicas, so their errors may add up.
+    gap = abs(float(ends[1].mean) - float(ends[0].mean))
+    error = float(ends[0].standard_error) + float(ends[1].standard_error)
+    room = 2 * size * margin + margin**2
+    if gap - 3 * error > room:
+        return f"|E D|^2 still moves by {gap:.3g}, more than the {room:.3g} of the margin"
+    return ""

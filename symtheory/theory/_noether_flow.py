@@ -8,6 +8,7 @@ with a such that every charge obeys its law, 2 <A_k theta, sum_l a_l A_l theta> 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from typing import Any
 
@@ -40,6 +41,52 @@ class Flow:
     scales: np.ndarray
     params: Any
     gradient_norm: float
+
+
+# Compiled once for a law, whatever the start and the settings. Entries hold what their keys name.
+_KEPT: collections.OrderedDict[Any, Any] = collections.OrderedDict()
+_MOST_KEPT = 32
+
+
+def _compiled(noise: Noise, symmetry: Exponential, layout: Layout, start: Any, steps: bool) -> Any:
+    """Return the velocity of the flow, and charges and scales of a stack of points, compiled."""
+    leaves, tree = jax.tree.flatten(start)
+    shapes = tuple(np.shape(leaf) for leaf in leaves)
+    key = (id(noise), id(symmetry), id(layout), tree, shapes, steps)
+    if key not in _KEPT:
+        like = jax.tree.unflatten(tree, [np.zeros(shape) for shape in shapes])
+        _KEPT[key] = (_written(noise, symmetry, layout, like, steps), noise, symmetry, layout)
+        if len(_KEPT) > _MOST_KEPT:
+            _KEPT.popitem(last=False)
+    _KEPT.move_to_end(key)
+    return _KEPT[key][0]
+
+
+def _written(noise: Noise, symmetry: Exponential, layout: Layout, start: Any, steps: bool) -> Any:
+    def velocity(vector: Any, settings: Any) -> Any:
+        temperature, learning_rate, weight_decay, values = settings
+        theta = unflatten(start, vector)
+        images = apply_basis(symmetry, layout, theta)
+        directions = jnp.concatenate(
+            [leaf.reshape(layout.count, -1) for leaf in jax.tree.leaves(images)], axis=1
+        )
+        mean = noise.mean_gradient(theta, values)
+        descent = jax.flatten_util.ravel_pytree(mean)[0] + 2 * weight_decay * vector
+        charges = directions @ vector
+        pushes = temperature * noise.traces(theta, values)
+        if steps:
+            pushes += learning_rate * noise.gradient_terms(theta, values)
+            pushes += 4 * learning_rate * weight_decay**2 * charges
+        weights = jnp.linalg.pinv(directions @ directions.T) @ pushes / 2
+        return -descent + weights @ directions
+
+    def measure(vector: Any) -> tuple[Any, Any]:
+        theta = unflatten(start, vector)
+        images = jax.tree.leaves(apply_basis(symmetry, layout, theta))
+        squares = sum(jnp.sum(i**2, axis=tuple(range(1, i.ndim))) for i in images)
+        return quadratic(symmetry, layout, theta), jnp.sqrt(squares * jnp.sum(vector**2))
+
+    return jax.jit(velocity), jax.jit(jax.vmap(measure))
 
 
 def noether_flow(
@@ -76,24 +123,9 @@ def noether_flow(
     with jax.enable_x64(True):
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
         flat, _ = jax.flatten_util.ravel_pytree(start)
-
-        def velocity(vector: Any) -> Any:
-            theta = unflatten(start, vector)
-            images = apply_basis(symmetry, layout, theta)
-            directions = jnp.concatenate(
-                [leaf.reshape(layout.count, -1) for leaf in jax.tree.leaves(images)], axis=1
-            )
-            mean = noise.mean_gradient(theta, values or {})
-            descent = jax.flatten_util.ravel_pytree(mean)[0] + 2 * weight_decay * vector
-            charges = directions @ vector
-            pushes = temperature * noise.traces(theta, values or {})
-            if learning_rate:
-                pushes += learning_rate * noise.gradient_terms(theta, values or {})
-                pushes += 4 * learning_rate * weight_decay**2 * charges
-            weights = jnp.linalg.pinv(directions @ directions.T) @ pushes / 2
-            return -descent + weights @ directions
-
-        fast = jax.jit(velocity)
+        velocity, measure = _compiled(noise, symmetry, layout, start, bool(learning_rate))
+        settings = (temperature, learning_rate, weight_decay, dict(values or {}))
+        fast = lambda vector: velocity(vector, settings)
         solution = scipy.integrate.solve_ivp(
             lambda _, y: np.asarray(fast(y)),
             (0.0, float(times[-1]) or 1e-12),
@@ -109,13 +141,7 @@ def noether_flow(
                 f"parameters: {solution.message}; start closer to a minimum or shorten the run"
             )
 
-        def measure(vector: Any) -> tuple[Any, Any]:
-            theta = unflatten(start, vector)
-            images = jax.tree.leaves(apply_basis(symmetry, layout, theta))
-            squares = sum(jnp.sum(i**2, axis=tuple(range(1, i.ndim))) for i in images)
-            return quadratic(symmetry, layout, theta), jnp.sqrt(squares * jnp.sum(vector**2))
-
-        charges, scales = jax.jit(jax.vmap(measure))(jnp.asarray(solution.y.T))
+        charges, scales = measure(jnp.asarray(solution.y.T))
         last = jnp.asarray(solution.y[:, -1])
         return Flow(
             times,

@@ -54,6 +54,8 @@ class Verdict:
         measured: What was found.
         standard_error: Standard error of `measured`.
         margin: Half-width of the equivalence interval around `predicted`.
+        detectable: The smallest deviation that the measurement would have refuted.
+        effect: The size of what the claim is about, to read `detectable` by.
         residual: What is left of an identity (exactly 0 when proved).
         witness: A point at which the claim fails, when it is refuted by one.
         assumptions: What the claim presupposes.
@@ -78,6 +80,8 @@ class Verdict:
     measured: Any = None
     standard_error: float | None = None
     margin: float | None = None
+    detectable: float | None = None
+    effect: float | None = None
     residual: Any = None
     witness: Mapping[str, Any] | None = None
     assumptions: tuple[str, ...] = ()

@@ -31,15 +31,23 @@ def test_the_control_is_refuted(statement):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("statement", ALL, ids=lambda s: s.id)
+def test_the_twin_of_the_control_is_supported(statement):
+    verdict = statement.module.twin()
+    assert str(verdict.status) == "supported", str(verdict)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statement", ALL, ids=lambda s: s.id)
 @pytest.mark.parametrize("seed", range(3))
 def test_another_seed_says_the_same(statement, seed, monkeypatch):
-    # Proof and control do not depend on the seed, and are tested above.
+    # Proof, control and twin do not depend on the seed, and are tested above.
     monkeypatch.setattr(
         statement.module,
         "exact",
         lambda: prove("see above", Derivation("by hand"), Arithmetic(1, 1)),
     )
     monkeypatch.setattr(statement.module, "control", lambda: Verdict(Status.REFUTED, "see above"))
+    monkeypatch.setattr(statement.module, "twin", lambda: Verdict(Status.SUPPORTED, "see above"))
     outcome = run_one(statement, proofs_check.Spec(seed=seed, seconds=1.0))
     measured = outcome.data["empirical"]
     assert outcome.empirical == "supported", measured

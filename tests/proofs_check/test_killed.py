@@ -15,7 +15,8 @@ from symtheory import Status, SymtheoryError, Verdict
 from symtheory.verdict import Arithmetic, Derivation, prove
 
 folder, victim = pathlib.Path(sys.argv[1]), sys.argv[2]
-STAGES = {"exact": Status.PROVED, "empirical": Status.SUPPORTED, "control": Status.REFUTED}
+STAGES = {"exact": Status.PROVED, "empirical": Status.SUPPORTED, "control": Status.REFUTED,
+          "twin": Status.SUPPORTED}
 chosen = list(proofs_check.statements()[:3])
 
 def stage(name, kind):
@@ -68,6 +69,7 @@ def test_a_killed_run_goes_on_with_the_next_stage(tmp_path, victim):
     assert sorted(again.stdout.splitlines()) == rows
     assert sorted(path.name for path in kept.iterdir()) == [f"P1.{i}.json" for i in (1, 2, 3)]
     times = collections.Counter((tmp_path / "ran").read_text().splitlines())
-    assert times["P1.2 exact"] == times["P1.2 control"] == 1 and times["P1.2 empirical"] == 2
+    assert times["P1.2 exact"] == times["P1.2 control"] == times["P1.2 twin"] == 1
+    assert times["P1.2 empirical"] == 2
     for name in ("P1.1", "P1.3"):
         assert sum(count - 1 for row, count in times.items() if row.startswith(name)) <= 1

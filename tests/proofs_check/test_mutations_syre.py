@@ -76,6 +76,7 @@ def test_a_budget_too_small_to_conclude(name, monkeypatch):
         statement.module, "exact", lambda: prove("not now", Derivation("by hand"), Arithmetic(1, 1))
     )
     monkeypatch.setattr(statement.module, "control", lambda: Verdict(Status.REFUTED, "not now"))
+    monkeypatch.setattr(statement.module, "twin", lambda: Verdict(Status.SUPPORTED, "not now"))
     [outcome] = proofs_check.check([statement], Spec(seed=3, seconds=1e-4))
     assert outcome.status == "inconclusive"
     assert "--budget" in outcome.data["empirical"]["how"]

@@ -1,4 +1,4 @@
-"""Every statement has the four functions and a docstring in the fixed order."""
+"""Every statement has the five functions and a docstring in the fixed order."""
 
 import dataclasses
 import json
@@ -8,9 +8,9 @@ import pytest
 
 import proofs_check
 from proofs_check import Spec
-from proofs_check._outcome import overall
+from proofs_check._outcome import citations, exact_status, overall
 from proofs_check._readme import README, text
-from proofs_check._steps import cited, same, sign
+from proofs_check._steps import cited, same, sign, textbook
 from symtheory import InputError, Status, Verdict
 from symtheory.verdict import Arithmetic, Derivation, prove
 
@@ -28,7 +28,7 @@ def test_the_file_says_what_it_is(statement):
     assert places == sorted(places)
     assert claim.relation in module.__doc__.split("Relation:")[1].split("Reference:")[0]
     assert claim.assumptions and claim.reference
-    assert all(callable(getattr(module, f)) for f in ("exact", "empirical", "control"))
+    assert all(callable(getattr(module, f)) for f in ("exact", "empirical", "control", "twin"))
 
 
 def test_the_list_is_fresh():
@@ -59,6 +59,55 @@ def test_how_the_three_answers_are_joined(exact, empirical, control, want):
     assert str(overall(Status(exact), Status(empirical), Status(control))) == want
 
 
+def test_a_proof_that_cites_is_not_called_proved():
+    data = {
+        "status": "proved",
+        "claim": "a",
+        "parts": [cited("b", "a book").to_json(), {"status": "proved", "claim": "c"}],
+    }
+    assert exact_status(data) == "proved up to citations" and citations(data) == ["b (a book)"]
+    assert overall(exact_status(data), "supported", "refuted") is Status.SUPPORTED
+    assert exact_status({**data, "parts": data["parts"][1:]}) == "proved"
+    assert exact_status({**data, "status": "refuted"}) == "refuted"
+
+
+def test_textbook_facts_have_hypotheses():
+    one = Verdict(Status.PROVED, "f is continuous")
+    assert textbook("a zero", "intermediate value theorem", one).status is Status.PROVED
+    assert not citations(textbook("a zero", "chain rule", given="f is smooth").to_json())
+    with pytest.raises(InputError, match="hypotheses of 'chain rule' are missing"):
+        textbook("a zero", "chain rule")
+    bad = Verdict(Status.REFUTED, "f is continuous")
+    assert textbook("a zero", "intermediate value theorem", bad).status is Status.REFUTED
+
+
+@pytest.mark.parametrize("twin", ["refuted", "inconclusive", "not_applicable"])
+def test_a_statement_without_a_good_twin_fails(monkeypatch, twin):
+    assert overall("proved", "supported", "refuted", twin) is Status.REFUTED
+    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: no)
+    fake(ALL[0], monkeypatch, twin=lambda: Verdict(Status(twin), "twin"))
+    [outcome] = proofs_check.check([ALL[0]])
+    assert outcome.status == "refuted" and outcome.twin == twin
+
+
+def test_a_missing_twin_is_one_sentence(monkeypatch):
+    monkeypatch.delattr(ALL[0].module, "twin")
+    with pytest.raises(InputError, match=r"has no twin\(\): write one"):
+        list(proofs_check.check([ALL[0]]))
+
+
+def test_the_power_of_a_measurement_is_its_weakest_part(monkeypatch):
+    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    sharp = Verdict(Status.SUPPORTED, "sharp", detectable=1e-9, effect=1.0)
+    dull = Verdict(Status.SUPPORTED, "dull", detectable=0.2, effect=4.0)
+    both = Verdict(Status.SUPPORTED, "both", parts=(sharp, dull))
+    fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: both, control=lambda: no)
+    fake(ALL[0], monkeypatch, twin=lambda: yes)
+    [outcome] = proofs_check.check([ALL[0]])
+    assert outcome.to_json()["smallest_refuted"] == 0.05
+
+
 def test_what_is_only_measured_says_nothing_without_measurements():
     none, no = Status.NOT_APPLICABLE, Status.REFUTED
     assert overall(none, none, no, exact_only=True) is Status.NOT_APPLICABLE
@@ -72,7 +121,8 @@ def test_runs_too_short_to_evaluate_decide_nothing(monkeypatch):
         raise InputError("a mean needs two replicas")
 
     fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=short, control=lambda: no)
-    [outcome] = proofs_check.check([ALL[0]], Spec(seconds=1e-6))
+    fake(ALL[0], monkeypatch, twin=lambda: yes)
+    [outcome] = proofs_check.check([ALL[0]], Spec(seconds=0.0))
     assert outcome.status == "inconclusive"
     assert "a mean needs two replicas" in outcome.data["empirical"]["how"]
 
@@ -136,6 +186,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
             exact=counted(lambda: yes, statement.id),
             empirical=lambda key, budget: yes,
             control=lambda: no,
+            twin=lambda: yes,
         )
     with pytest.raises(KeyboardInterrupt):
         list(proofs_check.check(chosen, folder=tmp_path))
@@ -151,6 +202,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 def test_a_damaged_result_is_checked_again(tmp_path, monkeypatch):
     yes, no = prove("yes", Derivation("by hand"), Arithmetic(1, 1)), Verdict(Status.REFUTED, "no")
     fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: no)
+    fake(ALL[0], monkeypatch, twin=lambda: yes)
     list(proofs_check.check([ALL[0]], folder=tmp_path))
     path = tmp_path / f"{ALL[0].id}.json"
     path.write_text(path.read_text()[:50])
@@ -161,13 +213,14 @@ def test_a_damaged_result_is_checked_again(tmp_path, monkeypatch):
 def test_a_control_that_holds_fails_the_check(monkeypatch):
     yes = prove("yes", Derivation("by hand"), Arithmetic(1, 1))
     fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: yes)
+    fake(ALL[0], monkeypatch, twin=lambda: yes)
     [outcome] = proofs_check.check([ALL[0]])
     assert outcome.status == "refuted" and outcome.exact == "proved"
 
 
 def test_bad_specs_and_folders(tmp_path):
-    for seconds in (0.0, -1.0):
-        with pytest.raises(InputError, match="positive number of seconds"):
+    for seconds in (float("nan"), -1.0, float("inf")):
+        with pytest.raises(InputError, match="number of seconds per statement, 0 or more"):
             Spec(seconds=seconds)
     with pytest.raises(InputError, match="seed is not negative"):
         Spec(seed=-1)
@@ -180,9 +233,10 @@ def test_bad_specs_and_folders(tmp_path):
 def test_outcomes_have_the_keys_others_read(monkeypatch):
     yes, no = prove("yes", Derivation("by hand"), Arithmetic(1, 1)), Verdict(Status.REFUTED, "no")
     fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: no)
+    fake(ALL[0], monkeypatch, twin=lambda: yes)
     [outcome] = proofs_check.check([ALL[0]])
     data = outcome.to_json()
-    assert {"id", "status", "control_status", "seconds"} <= data.keys()
+    assert {"id", "status", "control_status", "twin_status", "seconds"} <= data.keys()
     assert json.dumps(data)
     assert dataclasses.asdict(outcome)
 
@@ -197,6 +251,7 @@ def test_the_key_depends_on_seed_and_statement(monkeypatch):
 
     for statement in ALL[:2]:
         fake(statement, monkeypatch, exact=lambda: yes, empirical=remember, control=lambda: no)
+        fake(statement, monkeypatch, twin=lambda: yes)
     for seed in (0, 1):
         list(proofs_check.check(list(ALL[:2]), Spec(seed=seed)))
     assert len(set(seen)) == 4

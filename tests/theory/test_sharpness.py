@@ -320,6 +320,17 @@ def rank_one(rng, dy=3, dx=4, scale=4.0):
     return model, {"U": scale * u, "W": w / scale}
 
 
+def test_warmup_refuses_a_loss_without_the_symmetry_of_the_pair():
+    model = st.Model(
+        lambda p, z: (p["u"] * p["w"] - z["y"]) ** 2 + 0.1 * p["u"] ** 2,
+        {"u": (), "w": ()},
+        {"y": st.Normal((), mean=1.0)},
+        name="penalized",
+    )
+    with pytest.raises(InputError, match="penalized has not the symmetry"):
+        st.warmup(model, {"u": 2.0, "w": 0.5}, ("u", "w"), learning_rate=0.01)
+
+
 @pytest.mark.parametrize("scale", [4.0, 0.3])
 def test_warmup_of_a_rank_one_net(scale):
     model, start = rank_one(np.random.default_rng(6), scale=scale)

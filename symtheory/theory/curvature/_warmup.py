@@ -20,6 +20,8 @@ from symtheory.theory.orbits._inputs import checked_pair, gradient_stacks
 
 _EXACT_LIMIT = 64
 _SAMPLES = 4096
+_PROBES = 32
+_ASYMMETRY = 1e-7
 _BALANCED = 1e-9
 """Relative gaps of the charge below this count as none."""
 
@@ -77,7 +79,8 @@ def warmup(
         within: Share of the gap in C that counts as balanced.
 
     Raises:
-        InputError: The width is not 1, a factor or its noise is zero, or a number is out of range.
+        InputError: The width is not 1, the loss has not the symmetry of the pair, a factor or its
+            noise is zero, or a number is out of range.
 
     Source: arXiv 2402.07193, section on warmup.
 
@@ -103,6 +106,7 @@ def warmup(
                 f"the hidden width is {u.shape[2]} and there are {u.shape[0]} pairs; warmup is for "
                 "one hidden unit, use rebalance and sharpness for wider layers"
             )
+        _require_symmetry(model, params, chosen, leaves)
         n1, n2 = _variances(model, params, chosen, leaves)
         p, q = float(jnp.sum(u**2)), float(jnp.sum(w**2))
         if not (n1 > 0 and n2 > 0):
@@ -141,6 +145,42 @@ def _time(p: float, q: float, n1: float, n2: float, within: float) -> float:
     # ln|N2 - N1 x| between 1 and x = y^2, in terms that stay finite near the end.
     fall = math.log((n2 - n1 * y * y) / (n2 - n1))
     return 0.5 * (q / n2 * 2 * math.log(y) - (p / n1 + q / n2) * fall)
+
+
+def _require_symmetry(model: Model, params: Any, pair: GLPair, leaves: Any) -> None:
+    """Refuse a pair that the loss does not see through its product alone.
+
+    The derivative of the loss along (u, -w) has to vanish for every sample, at the start and on
+    the way: <g_u, u> = <g_w, w> up to rounding.
+
+    Raises:
+        InputError: It does not.
+    """
+    model.require_bound()
+    pool = model.sample(jax.random.key(1), (_PROBES,), jnp.float64)
+    names = list(leaves)
+    left = {factor.leaf for factor in pair.left}
+    right = {factor.leaf for factor in pair.right}
+    for stretch in (1.0, 1.5, 0.6):
+        scale = {name: stretch if name in left else 1.0 for name in names}
+        scale |= {name: 1 / stretch for name in right}
+        flat, tree = jax.tree.flatten(params)
+        moved = [scale[n] * jnp.asarray(x, jnp.float64) for n, x in zip(names, flat, strict=True)]
+        point = jax.tree.unflatten(tree, moved)
+        slopes = jax.vmap(jax.grad(model.evaluate), (None, 0))(point, pool)
+        along, size = jnp.zeros(_PROBES), jnp.zeros(_PROBES)
+        for name, leaf, slope in zip(names, moved, jax.tree.leaves(slopes), strict=True):
+            sign = (name in left) - (name in right)
+            each = slope.reshape(_PROBES, -1) * leaf.reshape(-1)
+            along += sign * each.sum(axis=1)
+            size += abs(sign) * jnp.abs(each).sum(axis=1)
+        off = float(jnp.max(jnp.abs(along) / jnp.where(size > 0, size, 1.0)))
+        if not off < _ASYMMETRY:
+            raise InputError(
+                f"{model.name} has not the symmetry u -> c u, w -> w / c of this pair: the loss "
+                f"changes along it by {off:.2g} of its derivatives; warmup needs factors that "
+                "enter by their product alone (see discover and gl_pairs)"
+            )
 
 
 def _variances(model: Model, params: Any, pair: GLPair, leaves: Any) -> tuple[float, float]:

@@ -93,23 +93,38 @@ class Coefficients:
         return out if self.kind == "gamma" else out * self.g ** (-self.kappa)
 
     def mode(self) -> float:
-        """Return the largest critical point of p, 0 if there is none: the maximum inside."""
+        """Return where p is highest: 0 if it is unbounded there or falls from there."""
+        if self.power < 0:
+            return 0.0
+        points = self.critical_points()
+        height = sympy.lambdify(self.v, self.log_kernel, modules="math")
+        best = max(points, key=height, default=0.0)
+        if best and self.power == 0:
+            at_zero = self.exponent.subs(self.v, 0)
+            if self.kind != "gamma":
+                at_zero -= self.kappa * sympy.log(self.g.subs(self.v, 0))
+            return best if height(best) > float(at_zero) else 0.0
+        return best
+
+    def critical_points(self) -> list[float]:
+        """Return the points v > 0 where p is stationary, in increasing order."""
         a1, a2, _ = self.alpha
         top = self.power - self.rate * self.v
         if self.kind != "gamma":
             slope = 2 * self.kappa * (a1 * self.v - a2) + self.nu
             top = self.power * self.g - self.v * slope
         roots = sympy.Poly(sympy.expand(top), self.v).nroots(n=30)
-        return max((float(r) for r in roots if r.is_real and r > 0), default=0.0)
+        return sorted(float(r) for r in roots if r.is_real and r > 0)
 
     def integrals(self) -> PowerDensity:
         """Return the density of a power tail for quadrature; everything must be a number."""
+        highest = max(self.critical_points(), default=0.0)
         return PowerDensity(
             c=fraction(self.power),
             kappa=fraction(self.kappa),
             nu=fraction(self.nu),
             g=tuple(map(fraction, self.alpha)),  # type: ignore[arg-type]
-            unit=Fraction(self.mode()).limit_denominator(10**6) or fraction(self.beta[1]),
+            unit=Fraction(highest).limit_denominator(10**6) or fraction(self.beta[1]),
         )
 
 

@@ -184,7 +184,7 @@ class StationaryLaw:
 
     @property
     def mode(self) -> float:
-        """The point of highest density inside (0, oo); 0 where there is none or v collapsed."""
+        """Where the density is highest: 0 where it is unbounded there, or v has collapsed."""
         self._require_numbers()
         return 0.0 if self.collapsed else self.coefficients.mode()
 
