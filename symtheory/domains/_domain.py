@@ -20,8 +20,8 @@ class Domain(abc.ABC):
     that no parameter or sample touches never reach a domain: they stay NumPy arrays, which is what
     "known" means here.
 
-    Operands are values of the domain, but for `which` of `select` and `index` of `choose`, which may
-    be known. Elementwise operations have operands of one shape. A method that a domain cannot
+    Operands are values of the domain, but for `which` of `select` and `index` of `choose`, which
+    may be known. Elementwise operations have operands of one shape. A method that a domain cannot
     answer calls `refuse`.
     """
 
@@ -142,7 +142,7 @@ class Domain(abc.ABC):
 
     @abc.abstractmethod
     def fold(self, x: Any, kind: str, axes: tuple[int, ...]) -> Any:
-        """Return the "max", "min", "product", "all" or "any" along axes (not empty for max, min)."""
+        """Return the "max", "min", "product", "all" or "any" along axes that are not empty."""
 
     @abc.abstractmethod
     def compare(self, kind: str, x: Any, y: Any) -> Any:
@@ -150,7 +150,7 @@ class Domain(abc.ABC):
 
     @abc.abstractmethod
     def select(self, which: Any, *cases: Any) -> Any:
-        """Return cases[which], entry by entry; `which` is a truth value, or 0 ... len(cases) - 1."""
+        """Return cases[which], entry by entry; `which` is a truth value or the number of a case."""
 
     @abc.abstractmethod
     def sort(self, xs: Sequence[Any], axis: int, keys: int) -> list[Any]:

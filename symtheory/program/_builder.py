@@ -300,7 +300,8 @@ class Builder:
         shapes = [shape_of(x) for x in xs]
         ndim = max(map(len, shapes))
         wide = [shape for shape in shapes if len(shape) == ndim]
-        shape = tuple(next((n for n in sizes if not _is_one(n)), 1) for sizes in zip(*wide))
+        columns = zip(*wide, strict=True)
+        shape = tuple(next((n for n in sizes if not _is_one(n)), 1) for sizes in columns)
         return [
             x if have == shape else self.broadcast(x, shape, range(ndim)[ndim - len(have) :])
             for x, have in zip(xs, shapes, strict=True)

@@ -120,15 +120,18 @@ CASES = {
     "inverse": (lambda x: jnp.linalg.inv(x + 3 * jnp.eye(2)) @ x, [(2, 2)]),
     "solve": (lambda x, y: jnp.linalg.solve(x + 3 * jnp.eye(3), y), [(3, 3), (3,)]),
     "cholesky": (lambda x: jnp.linalg.cholesky(x @ x.T + jnp.eye(3)), [(3, 3)]),
-    "triangular": (lambda x, y: jax.scipy.linalg.solve_triangular(x + 2 * jnp.eye(2), y, lower=True),
-                   [(2, 2), (2,)]),
+    "triangular": (
+        lambda x, y: jax.scipy.linalg.solve_triangular(x + 2 * jnp.eye(2), y, lower=True),
+        [(2, 2), (2,)],
+    ),
     "cond": (by_cond, [(3,)]),
     "switch": (by_switch, [(3,)]),
     "scan over positions": (scanned_positions, [(3,)]),
     "updates in a loop": (updated_in_a_loop, [(3,)]),
     "scan of rows": (lambda x, w: lax.scan(lambda c, r: (jnp.tanh(w @ c + r), c), x[0], x),
                      [(3, 2), (2, 2)]),
-    "scan reversed": (lambda x: lax.scan(lambda c, r: (c + r, c * r), 0.0, x, reverse=True), [(4,)]),
+    "scan reversed": (lambda x: lax.scan(lambda c, r: (c + r, c * r), 0.0, x, reverse=True),
+                      [(4,)]),
     "take along axis": (lambda x: jnp.take_along_axis(x, jnp.array([[1], [0]]), 1), [(2, 3)]),
     "diagonal": (lambda x: jnp.diagonal(x) * jnp.trace(x), [(3, 3)]),
     "off diagonal": (lambda x: jnp.diagonal(x, 1), [(3, 3)]),
@@ -159,6 +162,8 @@ CASES = {
     "norm of rows": (lambda x: x / jnp.linalg.norm(x, axis=1, keepdims=True), [(2, 3)]),
     "group norm": (lambda x: (x - x.reshape(2, 2).mean(1).repeat(2)) / jnp.sqrt(x.var() + 1e-5),
                    [(4,)]),
-    "attention": (lambda q, k, v: jax.nn.softmax(jnp.where(np.tri(3, dtype=bool), q @ k.T, -jnp.inf))
-                  @ v, [(3, 2), (3, 2), (3, 2)]),
+    "attention": (
+        lambda q, k, v: jax.nn.softmax(jnp.where(np.tri(3, dtype=bool), q @ k.T, -jnp.inf)) @ v,
+        [(3, 2), (3, 2), (3, 2)],
+    ),
 }  # fmt: skip
