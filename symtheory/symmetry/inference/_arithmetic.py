@@ -12,14 +12,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from symtheory.program import FUNCTIONS
-from symtheory.symmetry.inference._alignment import CONTRACTED, LINEAR, PRODUCT
+from symtheory.symmetry.inference._alignment import CONTRACTED, LINEAR, PRODUCT, common
 from symtheory.symmetry.inference._constraints import MIXING, PERMUTATION
 from symtheory.symmetry.inference._movement import Movement
 from symtheory.symmetry.inference._values import (
-    ATOM,
     CONSTANT,
     FINITE,
     FIXED,
@@ -29,7 +26,6 @@ from symtheory.symmetry.inference._values import (
     Blocks,
     Linear,
     Plain,
-    Slots,
     Terms,
     Value,
     parity_plus,
@@ -157,7 +153,7 @@ class Arithmetic(Movement):
                 other_axis = axis if axis < batch else axis - size + len(other.shape)
                 sizes = block.sizes
                 if isinstance(other, Blocks) and other.axis == other_axis:
-                    sizes = _common(sizes, other.sizes)
+                    sizes = common(sizes, other.sizes)
                 mine = self.cut(block, axis, block.outer, sizes)
                 theirs = self.cut(other, other_axis, block.outer, sizes)
                 parts = [
@@ -372,11 +368,3 @@ class Arithmetic(Movement):
             return self.plain(x.axes, INVARIANT, x.hidden, x.data)
         terms = Terms(x.terms.scale, x.terms.sign, x.terms.shift, x.terms.facts - {"true"})
         return self.plain(x.axes, terms, x.hidden, x.data)
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
-    marks = sorted({*np.cumsum(a), *np.cumsum(b)})
-    return tuple(int(n - m) for m, n in zip([0, *marks], marks, strict=False))
-
-
-__all__ = ["ATOM", "Arithmetic", "Slots"]

@@ -159,9 +159,9 @@ def _product_mixes(patch: Any) -> None:
 
 
 def _every_constant_is_zero(patch: Any) -> None:
-    from symtheory.symmetry.inference import _alignment
+    from symtheory.symmetry.inference import _slots
 
-    patch.setattr(_alignment, "facts_of", lambda value: frozenset({"scale", "sign", "mixing"}))
+    patch.setattr(_slots, "facts_of", lambda value: frozenset({"scale", "sign", "mixing"}))
 
 
 def _fixed_slots_do_not_fix(patch: Any) -> None:
