@@ -121,7 +121,7 @@ def from_fractions(array: Any, enclosed: bool = True, varies: bool = False) -> N
 def varying(x: Numbers) -> Numbers:
     """Return numbers every entry of which is a source of its own."""
     start = next(_SOURCES) % (2**31 - 1) + 1 << 32
-    size = int(np.prod(x.shape, dtype=int))
+    size = math.prod(x.shape)
     source = np.arange(start, start + size, dtype=np.int64).reshape(x.shape)
     return dataclasses.replace(x, source=source)
 

@@ -15,6 +15,8 @@ derivative means nothing, and are left open.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NoReturn
@@ -48,6 +50,8 @@ class Residues(Domain):
         decisions: What comparisons come out as, one after the other, as `decisions` of another
             evaluation of the same program has it. With them a piece of a piecewise rational
             function is continued to points at which another piece holds.
+        pieces: Whether the decisions will be taken elsewhere: then a maximum of equal numbers is
+            unknown, as it does not say which piece is meant.
 
     Attributes:
         decisions: What comparisons came out as, in the order of the computation.
@@ -63,9 +67,13 @@ class Residues(Domain):
     name = "residues"
 
     def __init__(
-        self, enclosed: bool = True, decisions: Sequence[np.ndarray] | None = None
+        self,
+        enclosed: bool = True,
+        decisions: Sequence[np.ndarray] | None = None,
+        pieces: bool = False,
     ) -> None:
         self.enclosed = enclosed
+        self._pieces = pieces
         self.decisions: list[np.ndarray] = []
         self._given = None if decisions is None else iter(decisions)
 
@@ -111,6 +119,21 @@ class Residues(Domain):
         if enclosure is None or all(x.source is None for x in operands):
             return out
         return varying(out)
+
+    def _entrywise(
+        self, residues: np.ndarray | None, enclosure: Enclosure | None, *operands: Numbers
+    ) -> Numbers:
+        """Return the same of an operation entry by entry: some entries may depend on nothing."""
+        out = self._result(residues, enclosure, *operands)
+        if out.source is None:
+            return out
+        constant = [x.source == 0 for x in operands if x.source is not None]
+        fixed = np.logical_and.reduce(constant)
+        return (
+            out
+            if not fixed.any()
+            else dataclasses.replace(out, source=np.where(fixed, 0, out.source))
+        )
 
     def _constants(self, *xs: Numbers) -> bool:
         return all(x.source is None for x in xs)
@@ -187,7 +210,7 @@ class Residues(Domain):
         if x.enclosure is not None and y.enclosure is not None:
             with np.errstate(all="ignore"):
                 enclosure = enclosures.add(x.enclosure, y.enclosure)
-        return self._result(number, enclosure, x, y)
+        return self._entrywise(number, enclosure, x, y)
 
     def mul(self, x: Numbers, y: Numbers) -> Numbers:
         """See `Domain.mul`."""
@@ -197,7 +220,21 @@ class Residues(Domain):
         if x.enclosure is not None and y.enclosure is not None:
             with np.errstate(all="ignore"):
                 enclosure = enclosures.multiply(x.enclosure, y.enclosure, self._constants(x, y))
-        return self._result(number, enclosure, x, y)
+        out = self._entrywise(number, enclosure, x, y)
+        return self._without_zeros(out, x, y) if out.source is not None else out
+
+    def _without_zeros(self, out: Numbers, *operands: Numbers) -> Numbers:
+        """Return a product in which what was multiplied by a constant zero depends on nothing."""
+        assert out.source is not None
+        fixed = np.zeros(out.shape, dtype=bool)
+        for x in operands:
+            zero = (x.values == 0) & (x.errors == 0)
+            if zero.any():
+                fixed |= zero if x.source is None else zero & (x.source == 0)
+        fixed &= out.errors == 0
+        return (
+            dataclasses.replace(out, source=np.where(fixed, 0, out.source)) if fixed.any() else out
+        )
 
     def scale(self, x: Numbers, factor: Fraction) -> Numbers:
         """See `Domain.scale`."""
@@ -210,7 +247,7 @@ class Residues(Domain):
                 enclosure = enclosures.scale(x.enclosure, factor, self._constants(x))
         elif number is None:
             raise ZeroDivisionError("a constant has a denominator that the prime divides")
-        return self._result(number, enclosure, x)
+        return self._entrywise(number, enclosure, x)
 
     def dot(self, x: Numbers, y: Numbers, batch: int, inner: int) -> Numbers:
         """See `Domain.dot`."""
@@ -229,7 +266,7 @@ class Residues(Domain):
         return self._result(number, enclosure, x, y)
 
     def _matrices(self, x: Numbers, *groups: Sequence[int]) -> Numbers:
-        return x.reshape(*(int(np.prod(group, dtype=int)) for group in groups))
+        return x.reshape(*(math.prod(group) for group in groups))
 
     def sum(self, x: Numbers, axes: tuple[int, ...]) -> Numbers:
         """See `Domain.sum`."""
@@ -258,9 +295,9 @@ class Residues(Domain):
         with np.errstate(all="ignore"):
             if exponent.denominator == 2:
                 base = Numbers(None, enclosures.root(enclosure), x.source)
-                base = self._result(None, base.enclosure, x)
+                base = self._entrywise(None, base.enclosure, x)
                 return self.power(base, Fraction(exponent.numerator))
-            return self._result(None, enclosures.power(enclosure, exponent), x)
+            return self._entrywise(None, enclosures.power(enclosure, exponent), x)
 
     def _reciprocal(self, x: Numbers) -> Numbers:
         """Return 1/x, unknown where a residue is 0 by accident."""
@@ -278,7 +315,7 @@ class Residues(Domain):
             lost = (number == 0) & ~infinite
             if lost.any():
                 enclosure = Enclosure(enclosure.middle, np.where(lost, np.inf, enclosure.radius))
-        return self._result(number, enclosure, x)
+        return self._entrywise(number, enclosure, x)
 
     def _enclosure(self, x: Numbers, what: str) -> Enclosure:
         if x.enclosure is None:
@@ -308,13 +345,13 @@ class Residues(Domain):
         with np.errstate(all="ignore"):
             if function == "pow":
                 return self._general_power(xs[0], xs[1])
-            return self._result(None, enclosures.apply(function, *parts), *xs)
+            return self._entrywise(None, enclosures.apply(function, *parts), *xs)
 
     def _general_power(self, x: Numbers, y: Numbers) -> Numbers:
         base, exponent = (self._enclosure(z, "a power") for z in (x, y))
         found = np.unique(exponent.middle)
         if exponent.radius.any() or len(found) != 1 or found[0] != np.rint(found[0]):
-            return self._result(None, enclosures.general_power(base, exponent), x, y)
+            return self._entrywise(None, enclosures.general_power(base, exponent), x, y)
         return self.power(x, Fraction(int(found[0])))
 
     def _finite(self, x: Numbers) -> Enclosure:
@@ -382,11 +419,11 @@ class Residues(Domain):
         """See `Domain.extremum`."""
         greater = self.compare("gt" if largest else "ge", x, y)
         out = self.select(greater, y, x) if largest else self.select(greater, x, y)
-        if greater.enclosure is None or not greater.errors.any():
+        if greater.enclosure is None or not greater.errors.any() or self._pieces:
             return out
         # Equal numbers, and numbers without residues, have an extremum whatever their order is.
         pair = [self._enclosure(z, "a comparison") for z in (x, y)]
-        either = enclosures.larger(*pair, largest)
+        either = enclosures.larger(pair[0], pair[1], largest)
         equal = pair[0].exact & pair[1].exact & (pair[0].middle == pair[1].middle)
         known = (greater.errors == 0) | equal if out.residues is not None else True
         new = self._result(None, either, x, y).source
@@ -404,7 +441,7 @@ class Residues(Domain):
         """See `Domain.fold`: pairs of halves, until one entry is left."""
         rest = [k for k in range(len(x.shape)) if k not in axes]
         shape = [x.shape[k] for k in rest]
-        count = int(np.prod([x.shape[k] for k in axes], dtype=int))
+        count = math.prod(x.shape[k] for k in axes)
         x = x.map(lambda a: a.transpose([*axes, *rest]).reshape(count, *shape))
         pair: Callable[[Numbers, Numbers], Numbers] = {
             "max": lambda a, b: self.extremum(a, b, True),

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from symtheory.program._walk import equations
@@ -125,7 +126,10 @@ def _evaluate(jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Any]) -> 
 
 
 def _chosen(name: str, a: Any, b: Any) -> Any:
-    return jnp.where(a > b if name == "max" else a < b, a, b)
+    if jnp.shape(a) != jnp.shape(b):  # a literal may stand for an array of its copies
+        shape = jnp.shape(a) or jnp.shape(b)
+        a, b = (x if jnp.shape(x) == shape else lax.broadcast(x, shape) for x in (a, b))
+    return lax.select(lax.gt(a, b) if name == "max" else lax.lt(a, b), a, b)
 
 
 def _folded(name: str, x: Any, axes: Sequence[int]) -> Any:

@@ -28,7 +28,8 @@ from tests.cases.oracles import (
 )
 
 SAYS_WHERE = re.compile(
-    r"side|sign of|component|piece|does not cross|away from|≠ 0|!= 0|off ", re.I
+    r"\bsides?\b|\bsign of\b|\bcomponents?\b|\bpieces?\b|not cross|away from|≠ 0|!= 0|null set",
+    re.I,
 )
 
 

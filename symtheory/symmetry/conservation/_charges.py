@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 import jax
@@ -13,16 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from symtheory.errors import UnreadableError
+from symtheory.linear_algebra import floats, modular
+from symtheory.linear_algebra._exact import whole_multiple
+from symtheory.linear_algebra._modular import PRIME
 from symtheory.readings import read
 from symtheory.symmetry._symmetry import Exponential
 from symtheory.symmetry._verify import verify
 from symtheory.symmetry.conservation._actions import UNIT, Actions, NotEquivariantError, acted
-from symtheory.symmetry.conservation._enclosed import float_gradients, float_null_vectors
-from symtheory.symmetry.conservation._fields import Fields, null_vectors
-from symtheory.symmetry.conservation._modular import MODULUS
+from symtheory.symmetry.conservation._enclosed import float_gradients
+from symtheory.symmetry.conservation._fields import Fields
 from symtheory.verdict import Status
 
 _LARGEST_NUMBER = 1000
+_GAP = 1e-9
+"""Relative singular values up to this count as zero."""
 _LARGEST_SEARCH = 1500
 _LARGEST_VERIFIED = 60
 _SECONDS = 10.0
@@ -49,10 +52,10 @@ class AxisGenerator:
             for (owner, axis), part in self.parts.items():
                 if owner == number:
                     moved = np.moveaxis(whole, axis, 0).reshape(len(part), -1)
-                    image = (part % MODULUS) @ moved % MODULUS
+                    image = modular.product(part % PRIME, moved)
                     rest = [s for i, s in enumerate(whole.shape) if i != axis]
                     total = total + np.moveaxis(image.reshape(len(part), *rest), 0, axis)
-            out.append((total % MODULUS).reshape(leaf.shape))
+            out.append((total % PRIME).reshape(leaf.shape))
         return out
 
 
@@ -74,15 +77,13 @@ def proved_generators(
         return []
     count = len(places) + 8
     if fields.readable:
-        theta = fields.points.lanes(fields.points.params(count))
-        rows, decided = fields.gradients(theta, fields.points.samples(count))
-        leaves = [x.residue for x in theta]
-        equations = _equations(leaves, rows, places, antisymmetric) % MODULUS
-        candidates = [small_integers(v) for v in null_vectors(equations[decided])]
+        leaves, rows = fields.gradients(count)
+        equations = _equations(leaves, rows, places, antisymmetric) % PRIME
+        candidates = modular_candidates(equations)
     else:
         leaves, rows = float_gradients(fields.model, count, fields.seed)
         equations = _equations(leaves, rows, places, antisymmetric)
-        candidates = [nearby_integers(v) for v in float_null_vectors(equations)]
+        candidates = float_candidates(equations)
     found = [
         _generator(fields, places, numbers, antisymmetric)
         for numbers in candidates
@@ -110,14 +111,15 @@ def _equations(
     antisymmetric: bool,
 ) -> np.ndarray:
     """Return the coefficients of the unknown matrix entries in grad l . A theta."""
-    lanes = len(rows)
+    points = len(rows)
     products: dict[tuple[int, int], np.ndarray] = {}
     cuts = np.cumsum([math.prod(x.shape[1:]) for x in theta])[:-1]
     for leaf, (x, slope) in enumerate(zip(theta, np.split(rows, cuts, axis=1), strict=True)):
         shape = x.shape[1:] or (1,)
         for axis, size in enumerate(shape):
+            rest = math.prod(shape) // max(size, 1)
             left, right = (
-                np.moveaxis(part.reshape(lanes, *shape), axis + 1, 1).reshape(lanes, size, -1)
+                np.moveaxis(part.reshape(points, *shape), axis + 1, 1).reshape(points, size, rest)
                 for part in (slope, x)
             )
             products[leaf, axis] = _matmul(left, np.swapaxes(right, 1, 2))
@@ -132,12 +134,7 @@ def _equations(
 
 
 def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    if a.dtype.kind == "f":
-        return a @ b
-    total = np.zeros((len(a), a.shape[1], b.shape[2]), dtype=np.int64)
-    for start in range(0, a.shape[2], 2**10):
-        total += a[:, :, start : start + 2**10] @ b[:, start : start + 2**10] % MODULUS
-    return total % MODULUS
+    return a @ b if a.dtype.kind == "f" else modular.product(a, b)
 
 
 def _generator(
@@ -221,42 +218,26 @@ def _pass(fields: Fields, generators: list[AxisGenerator]) -> bool:
         arguments.append(acted(struct.shape, scale, axes))
     arguments += [domain.invariant(struct.shape) for struct in (*sample, *constants)]
     try:
-        [out] = read(fields.loss, domain, arguments, fields.deadline)
+        [out] = read(fields.loss.closed, domain, arguments, fields.deadline)
     except (NotEquivariantError, UnreadableError):
         return False
     return bool(domain.lift(out).is_invariant)
 
 
-def small_integers(vector: np.ndarray) -> list[int] | None:
-    """Return the multiple of a vector of residues that is a vector of small integers, or None."""
-    centred = np.where(vector > MODULUS // 2, vector - MODULUS, vector)
-    if np.max(np.abs(centred), initial=0) <= _LARGEST_NUMBER:
-        return centred.tolist()
-    fractions = []
-    for item in vector:
-        number = small_fraction(int(item))
-        if number is None:
-            return None
-        fractions.append(number)
-    common = math.lcm(*(x.denominator for x in fractions))
-    if common > _LARGEST_NUMBER:
-        return None
-    return [int(x * common) for x in fractions]
+def modular_candidates(equations: np.ndarray) -> list[list[int] | None]:
+    """Return null vectors mod the prime as small integers, None for one that is no such vector."""
+    out: list[list[int] | None] = []
+    for vector in modular.echelon(modular.null_space(equations)):
+        fractions = modular.reconstructed(vector, _LARGEST_NUMBER)
+        out.append(None if fractions is None else whole_multiple(fractions, _LARGEST_NUMBER**2))
+    return out
 
 
-def nearby_integers(vector: np.ndarray) -> list[int] | None:
-    """Return the multiple of a vector of floats that is a vector of small integers, or None."""
-    fractions = [Fraction(float(x)).limit_denominator(24) for x in vector]
-    if any(abs(float(x) - y) > 1e-7 for x, y in zip(fractions, vector, strict=True)):
-        return None
-    common = math.lcm(*(x.denominator for x in fractions))
-    return [int(x * common) for x in fractions] if common <= _LARGEST_NUMBER else None
-
-
-def small_fraction(number: int) -> Fraction | None:
-    """Return the fraction with small numerator and denominator that has this residue, or None."""
-    a, b, low, high = MODULUS, number % MODULUS, 0, 1
-    while b > _LARGEST_NUMBER:
-        quotient = a // b
-        a, b, low, high = b, a - quotient * b, high, low - quotient * high
-    return None if abs(high) > _LARGEST_NUMBER or not high else Fraction(b, high)
+def float_candidates(equations: np.ndarray) -> list[list[int] | None]:
+    """Return null vectors in floats as small integers, None for one that is not near any."""
+    found = floats.null_space(floats.unit_rows(equations), _GAP)
+    out: list[list[int] | None] = []
+    for vector in floats.echelon(found.basis):
+        fractions = floats.simple_fractions(vector)
+        out.append(None if fractions is None else whole_multiple(fractions, _LARGEST_NUMBER**2))
+    return out

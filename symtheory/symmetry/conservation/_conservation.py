@@ -7,14 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
+from symtheory.linear_algebra._modular import PRIME, rank
 from symtheory.model import Model
-from symtheory.readings import Deadline, trace
+from symtheory.program import Deadline
+from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.conservation._charges import AxisGenerator, proved_generators
 from symtheory.symmetry.conservation._conserved import ConservationLaws, law_text, linear_law_text
 from symtheory.symmetry.conservation._enclosed import EnclosedFields
-from symtheory.symmetry.conservation._fields import Fields, rank
-from symtheory.symmetry.conservation._modular import MODULUS
+from symtheory.symmetry.conservation._fields import Fields
 from symtheory.symmetry.conservation._translations import proved_translations
 from symtheory.symmetry.discovery._discover import discover
 from symtheory.symmetry.discovery._result import Discovery
@@ -90,9 +91,8 @@ def conservation_laws(
 def _memory(count: _Count) -> int:
     """Return about how many bytes ranks take: a square matrix, and the loss at as many points."""
     model = count.model
-    loss, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *model.structure())
-    lanes = count.dimension + 16
-    return lanes * (BOXED * count.dimension + 8 * 6 * intermediates(loss.jaxpr))
+    points, values = count.dimension + 16, intermediates(loss_of(model).closed.jaxpr)
+    return points * (BOXED * count.dimension + 8 * 6 * values)
 
 
 def _at_least(
@@ -109,7 +109,7 @@ def _at_least(
     verdict = Verdict(
         Status.INCONCLUSIVE,
         f"gradient flow of {model.name} has at least {count.lower} independent conservation laws",
-        how=f"differentials of the charges of proved symmetries mod {MODULUS}: at least "
+        how=f"differentials of the charges of proved symmetries mod {PRIME}: at least "
         f"{count.lower}; no upper bound but the {model.dimension} parameters: {why}",
         predicted=count.lower,
         measured=model.dimension,
@@ -133,7 +133,7 @@ class _Count:
         self.generators: list[AxisGenerator] = []
         self.shifts: list[np.ndarray] = []
         self.pieces = False
-        self.means = f"mod {MODULUS}"
+        self.means = f"mod {PRIME}"
         self.level = 0
 
     def steps(self) -> Iterator[None]:
@@ -145,12 +145,10 @@ class _Count:
             )
         fields = Fields(self.model, self.momentum, self.seed, self.deadline)
         self.pieces = fields.enclosed
-        if self.momentum:
-            fields.probe()
-        else:
+        if fields.readable and not self.momentum:
             try:
                 self._raise_lower(fields, "diagonal")
-            except (UnreadableError, ZeroDivisionError):
+            except UnreadableError:
                 fields.readable = False
         if not fields.readable:
             yield from self._enclosed_steps(fields)
@@ -213,7 +211,7 @@ class _Count:
         """The differentials of the proved laws at a random point (for t = 0 and tau = 1)."""
         rng = fields.points.rng
         theta, speed = (
-            [rng.integers(1, MODULUS, shape) for shape in fields.points.shapes] for _ in range(2)
+            [rng.integers(1, PRIME, shape) for shape in fields.points.shapes] for _ in range(2)
         )
         tangents = [_flat(generator.tangent(theta)) for generator in self.generators]
         if not self.momentum:
@@ -276,11 +274,11 @@ class _Rank:
 
 
 def _joined(by_time: int, by_theta: np.ndarray, by_speed: np.ndarray) -> np.ndarray:
-    return np.concatenate([[by_time], by_theta, by_speed]) % MODULUS
+    return np.concatenate([[by_time], by_theta, by_speed]) % PRIME
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> int:
-    return int(np.sum(a * (b % MODULUS) % MODULUS) % MODULUS)
+    return int(np.sum(a * (b % PRIME) % PRIME) % PRIME)
 
 
 def _flat(leaves: list[np.ndarray]) -> np.ndarray:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from flint import arb
-from jax.extend.core import ClosedJaxpr
 
 from symtheory import shapes
 from symtheory.data import random_rational
+from symtheory.domains import Balls, UndecidedError, ball, precision
 from symtheory.exact import rational_array
+from symtheory.linear_algebra._enclosed import certain_rank
 from symtheory.model import Model
-from symtheory.readings import Balls, Deadline, UndecidedError, ball, precision, read, trace
+from symtheory.program import Deadline, Program, evaluate, lower, trace
 from symtheory.symmetry.conservation._fields import nested_bracket
 
 _BITS = 200
-_GAP = 1e-9
 
 
 class EnclosedFields:
@@ -36,7 +35,7 @@ class EnclosedFields:
         self.structure = model.structure()
         self._random = random.Random(seed)
         self.theta = self._params()
-        self._traced: dict[int, ClosedJaxpr] = {}
+        self._traced: dict[int, Program] = {}
         self.rows: list[list[arb]] = []
 
     def _params(self) -> list[np.ndarray]:
@@ -70,14 +69,15 @@ class EnclosedFields:
                 slope = lambda x, z: jax.grad(lambda q: self.model.evaluate(q, z, c))(x)
                 return nested_bracket(slope, level)(p, zs)
 
-            self._traced[level], _ = trace(function, params, [sample] * (level + 1), constants)
+            closed, _ = trace(function, params, [sample] * (level + 1), constants)
+            self._traced[level] = lower(closed)
         domain, constants = Balls(), self._constants()
         for _ in range(count):
             samples = [leaf for _ in range(level + 1) for leaf in self._sample()]
             inputs = [_balls(array) for array in [*self.theta, *samples, *constants]]
             try:
                 with precision(_BITS):
-                    out = read(self._traced[level], domain, inputs, self.deadline)
+                    out = evaluate(self._traced[level], domain, inputs, self.deadline)
             except UndecidedError:
                 continue
             parts = [domain.lift(np.asarray(x)).reshape(-1) for x in out]
@@ -89,31 +89,6 @@ class EnclosedFields:
         """Return a rigorous lower bound on the rank of the rows."""
         with precision(_BITS):
             return certain_rank(self.rows, self.deadline)
-
-
-def certain_rank(rows: Sequence[Sequence[arb]], deadline: Deadline) -> int:
-    """Return how many pivots of an elimination certainly differ from zero.
-
-    >>> certain_rank([[arb(1), arb(2)], [arb(2), arb(4)]], Deadline(None))
-    1
-    """
-    table = [list(row) for row in rows]
-    found = 0
-    while table:
-        deadline.check()
-        size = [[float(abs(x).lower()) for x in row] for row in table]
-        i, j = np.unravel_index(int(np.argmax(size)), np.shape(size))
-        if not size[i][j] > 0:
-            break
-        pivot = table.pop(int(i))
-        found += 1
-        table = [
-            [row[k] - row[j] / pivot[j] * pivot[k] for k in range(len(row)) if k != j]
-            for row in table
-        ]
-        if not (table and table[0]):
-            break
-    return found
 
 
 def _balls(array: np.ndarray) -> np.ndarray:
@@ -144,21 +119,3 @@ def float_gradients(model: Model, count: int, seed: int) -> tuple[list[np.ndarra
         rows = jax.tree.leaves(jax.jit(slope)(theta, z))
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(theta)]
     return leaves, np.concatenate([np.asarray(x).reshape(count, -1) for x in rows], axis=1)
-
-
-def float_null_vectors(rows: np.ndarray) -> np.ndarray:
-    """Return a reduced basis of the numerical null space, one vector in each row."""
-    rows = rows[np.all(np.isfinite(rows), axis=1)]
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
-    _, values, vectors = np.linalg.svd(rows)
-    out = vectors[int(np.sum(values > _GAP * max(values[0], 1e-300))) :]
-    free = list(range(out.shape[1]))
-    for k in range(len(out)):  # largest entry as the next pivot
-        block = np.abs(out[k:][:, free])
-        row, column = np.unravel_index(int(np.argmax(block)), block.shape)
-        pivot = free.pop(int(column))
-        out[[k, k + row]] = out[[k + row, k]]
-        out[k] /= out[k, pivot]
-        others = np.arange(len(out)) != k
-        out[others] -= np.outer(out[others, pivot], out[k])
-    return out

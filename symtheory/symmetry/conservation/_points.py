@@ -7,30 +7,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from symtheory import shapes
-from symtheory.data import Law, Normal
-from symtheory.exact import rational_array
+from symtheory.data import Empirical, Law, Normal, Rademacher
+from symtheory.domains import Numbers, from_fractions
+from symtheory.linear_algebra._modular import PRIME
 from symtheory.model import Model
-from symtheory.symmetry.conservation._modular import MODULUS, Lanes, exact_lanes
-
-_COMPARING = frozenset({
-    "max", "min", "gt", "lt", "ge", "le", "eq", "ne", "abs", "sign", "select_n", "clamp",
-    "reduce_max", "reduce_min", "sort", "argmax", "argmin",
-})  # fmt: skip
-
-
-def compares(jaxpr: Jaxpr) -> bool:
-    """Tell whether a jaxpr compares values, so that its pieces depend on the point."""
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in _COMPARING:
-            return True
-        for value in equation.params.values():
-            inner = value.jaxpr if isinstance(value, ClosedJaxpr) else value
-            if isinstance(inner, Jaxpr) and compares(inner):
-                return True
-    return False
+from symtheory.symmetry._loss import loss_of
 
 
 class Points:
@@ -53,7 +36,7 @@ class Points:
     def params(self, count: int) -> list[np.ndarray]:
         """Return `count` parameter vectors, leaf by leaf, as integers."""
         if not self.enclosed:
-            return [self.rng.integers(1, MODULUS, (count, *shape)) for shape in self.shapes]
+            return [self.rng.integers(1, PRIME, (count, *shape)) for shape in self.shapes]
         return [self._mixed(count, shape) for shape in self.shapes]
 
     def _mixed(self, count: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -64,16 +47,16 @@ class Points:
         rows, columns = (np.argsort(self.rng.random((count, n)), axis=1) for n in shape)
         return size * (-1) ** (rows[:, :, None] + columns[:, None, :])
 
-    def lanes(self, integers: list[np.ndarray]) -> list[Lanes]:
-        """Return integers as lanes."""
-        return [exact_lanes(array, self.enclosed) for array in integers]
+    def numbers(self, integers: list[np.ndarray]) -> list[Numbers]:
+        """Return points of a continuum."""
+        return [from_fractions(array, self.enclosed, varies=True) for array in integers]
 
-    def samples(self, count: int) -> list[Lanes]:
+    def samples(self, count: int) -> list[Numbers]:
         """Return `count` samples in the support of the law, leaf by leaf of the sample."""
         model = self.model
         drawn = {name: self._draw(law, count) for name, law in model.laws.items()}
         tree = drawn[""] if list(drawn) == [""] else drawn
-        return [exact_lanes(leaf, self.enclosed) for leaf in jax.tree.leaves(tree)]
+        return jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Numbers))
 
     def _draw(self, law: Law, count: int) -> Any:
         if isinstance(law, Normal) and (
@@ -81,21 +64,15 @@ class Points:
         ):
             shape = (count, *shapes.fixed(law.shape))  # every real array is in the support
             if not self.enclosed:
-                return self.rng.integers(1, MODULUS, shape)
+                return self.numbers([self.rng.integers(1, PRIME, shape)])[0]
             size = np.exp2(self.rng.uniform(0, 8, shape)).astype(np.int64)
-            return size * self.rng.choice([-1, 1], shape)
+            return self.numbers([size * self.rng.choice([-1, 1], shape)])[0]
         draws = [law.exact_draw(self._random) for _ in range(count)]
-        return jax.tree.map(lambda *xs: np.stack(xs), *draws)
+        varies = not isinstance(law, (Empirical, Rademacher))
+        return jax.tree.map(lambda *xs: from_fractions(np.stack(xs), self.enclosed, varies), *draws)
 
-    def constants(self) -> list[Any]:
-        """Return the constants in the order of their names: bound values, else random ones."""
-        out = []
-        for name in sorted(self.model.constants):
-            if name in self.model.values:
-                value = rational_array(self.model.values[name])[None]
-            else:
-                size = 97 if self.enclosed else MODULUS - 1
-                shape = shapes.fixed(self.model.constants[name])
-                value = self.rng.integers(1, size, (1, *shape))
-            out.append(exact_lanes(value, self.enclosed))
-        return out
+    def constants(self) -> list[Numbers]:
+        """Return the unbound constants, the same at all points."""
+        size = 97 if self.enclosed else PRIME - 1
+        leaves = jax.tree.leaves(loss_of(self.model).inputs[2])
+        return self.numbers([self.rng.integers(1, size, (1, *leaf.shape)) for leaf in leaves])

@@ -12,9 +12,9 @@ import numpy as np
 from symtheory.errors import UnreadableError
 from symtheory.symmetry._symmetry import Affine
 from symtheory.symmetry._verify import verify
-from symtheory.symmetry.conservation._charges import nearby_integers, small_integers
-from symtheory.symmetry.conservation._enclosed import float_gradients, float_null_vectors
-from symtheory.symmetry.conservation._fields import Fields, null_vectors
+from symtheory.symmetry.conservation._charges import float_candidates, modular_candidates
+from symtheory.symmetry.conservation._enclosed import float_gradients
+from symtheory.symmetry.conservation._fields import Fields
 from symtheory.verdict import Status
 
 _LARGEST = 200
@@ -26,12 +26,10 @@ def proved_translations(fields: Fields) -> list[np.ndarray]:
         return []
     count = fields.size + 8
     if fields.readable:
-        theta = fields.points.lanes(fields.points.params(count))
-        rows, decided = fields.gradients(theta, fields.points.samples(count))
-        candidates = [small_integers(v) for v in null_vectors(rows[decided])]
+        candidates = modular_candidates(fields.gradients(count)[1])
     else:
         _, rows = float_gradients(fields.model, count, fields.seed)
-        candidates = [nearby_integers(v) for v in float_null_vectors(rows)]
+        candidates = float_candidates(rows)
     found = [np.array(b, dtype=np.int64) for b in candidates if b is not None and any(b)]
     return [b for b in found if _is_proved(fields, b)]
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from symtheory.symmetry.inference._generators import copy_sizes
 from symtheory.symmetry.inference._read_off import Reading
 from symtheory.symmetry.inference._result import AxisClass, Block, Family, Flips, Leaf, Target
 
@@ -29,34 +30,24 @@ def random_actions(
     actions: list[Action] = []
     for k, c in enumerate(found.classes):
         if c.group in ("GL", "O"):
-            actions.append(_matrices(leaves, found, k, _random_matrices(c, found, k, rng)))
+            actions.append(matrices(leaves, found, k, _random_matrices(c, found, k, rng)))
         elif c.group == "permutations":
-            shape = _copies(found, k)
+            shape = copy_sizes(found, k)
             order = np.argsort(rng.random((*shape, c.size)), axis=-1)
-            actions.append(_permutations(leaves, found, k, order))
+            actions.append(permutations(leaves, found, k, order))
     for family in (*found.rescalings, *found.shifts):
         largest = max([1, *(abs(r) for _, r in family.rates), *(abs(r) for _, r in family.shifts)])
         array = rng.uniform(-1, 1, family.sizes) / float(largest)
         actions.append(_family(leaves, family, array))
     for flips in found.flips:
-        actions.append(_signs(leaves, flips, rng.choice([-1.0, 1.0], flips.sizes)))
+        actions.append(signs(leaves, flips, rng.choice([-1.0, 1.0], flips.sizes)))
     return actions
-
-
-def _copies(found: Reading, k: int) -> tuple[int, ...]:
-    sizes = {label: 0 for label in found.along[k]}
-    for c in found.classes:
-        for axis in c.axes:
-            label = found.labels[axis.leaf, axis.block, axis.axis, axis.factor]
-            if label in sizes:
-                sizes[label] = axis.size
-    return tuple(sizes[label] for label in found.along[k])
 
 
 def _random_matrices(
     c: AxisClass, found: Reading, k: int, rng: np.random.Generator
 ) -> np.ndarray:  # fmt: skip
-    shape = (*_copies(found, k), c.size, c.size)
+    shape = (*copy_sizes(found, k), c.size, c.size)
     if c.group == "O":
         return np.linalg.qr(rng.standard_normal(shape))[0]
     left, right = (np.linalg.qr(rng.standard_normal(shape))[0] for _ in range(2))
@@ -101,17 +92,20 @@ def _on_axes(
     return act(flat).reshape(moved.shape).transpose(np.argsort(order))
 
 
-def _matrices(leaves: Sequence[Leaf], found: Reading, k: int, matrices: np.ndarray) -> Action:
-    opposite = np.swapaxes(np.linalg.inv(matrices), -1, -2)
+def matrices(leaves: Sequence[Leaf], found: Reading, k: int, given: np.ndarray) -> Action:
+    """Return the action of matrices, one for each copy of a class."""
+    opposite = np.swapaxes(np.linalg.inv(given), -1, -2)
 
     def act(x: np.ndarray, orientation: int) -> np.ndarray:
-        m = matrices if orientation > 0 else opposite
+        m = given if orientation > 0 else opposite
         return x @ np.swapaxes(m, -1, -2)
 
     return _along_class(leaves, found, k, act)
 
 
-def _permutations(leaves: Sequence[Leaf], found: Reading, k: int, order: np.ndarray) -> Action:
+def permutations(leaves: Sequence[Leaf], found: Reading, k: int, order: np.ndarray) -> Action:
+    """Return the action of permutations, one for each copy of a class."""
+
     def act(x: np.ndarray, _: int) -> np.ndarray:
         return np.take_along_axis(x, np.broadcast_to(order[..., None, :], x.shape), -1)
 
@@ -147,12 +141,14 @@ def _family(leaves: Sequence[Leaf], family: Family, array: np.ndarray) -> Action
     return action
 
 
-def _signs(leaves: Sequence[Leaf], flips: Flips, signs: np.ndarray) -> Action:
+def signs(leaves: Sequence[Leaf], flips: Flips, array: np.ndarray) -> Action:
+    """Return the action of a family of signs by an array of -1 and 1."""
+
     def action(arrays: Arrays) -> None:
         for target in flips.targets:
             number, block = _block(leaves, target)
             x = block.read(arrays[number])
-            block.write(arrays[number], x * spread(block, target, signs))
+            block.write(arrays[number], x * spread(block, target, array))
 
     return action
 

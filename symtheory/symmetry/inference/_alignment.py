@@ -24,7 +24,7 @@ from symtheory.symmetry.inference._values import (
     Terms,
     Value,
     constant_along,
-    freedom,
+    facts_of,
     parity_plus,
     pieces,
     plus,
@@ -102,7 +102,7 @@ class Alignment(Domain):
             self.axis(n, CONSTANT if constant_along(value, k) else FIXED)
             for k, n in enumerate(value.shape)
         ]
-        return Plain(tuple(axes), Terms(free=freedom(thin(value))), (), True)
+        return Plain(tuple(axes), Terms(facts=facts_of(thin(value))), (), True)
 
     def filled(self, shape: Sequence[int], terms: Terms) -> Plain:
         """Return a value that is the same along all its axes."""
@@ -143,7 +143,7 @@ class Alignment(Domain):
         """Demand that terms are equal, up to what constants leave free; return them."""
         out: dict[str, Linear] = {}
         for name in ("scale", "sign", "shift"):
-            given = [getattr(x, name) for x in xs if name not in x.free]
+            given = [getattr(x, name) for x in xs if name not in x.facts]
             if name == "shift" and not shift:
                 given = []
             for other in given[1:]:
@@ -152,7 +152,7 @@ class Alignment(Domain):
                 else:
                     self.vanish(plus(given[0], other, -1))
             out[name] = given[0] if given else NOTHING
-        return Terms(**out, free=frozenset.intersection(*(x.free for x in xs)))
+        return Terms(**out, facts=frozenset.intersection(*(x.facts for x in xs)))
 
     # --- images under linear maps that have no name ---
 
@@ -198,7 +198,7 @@ class Alignment(Domain):
         scale, sign, shift = (
             self.image(part, removed, added, tag) for part in (x.scale, x.sign, x.shift)
         )
-        return Terms(scale, sign, shift, x.free)
+        return Terms(scale, sign, shift, x.facts)
 
     # --- splitting ---
 
@@ -485,7 +485,7 @@ class Alignment(Domain):
                 if other.kind == FIXED:
                     self.restrict((one,), PERMUTATION)
                 elif other.kind == CONSTANT and mode != PRODUCT:
-                    harmless = mode == LINEAR and "mixing" in value.terms.free
+                    harmless = mode == LINEAR and "mixing" in value.terms.facts
                     if not harmless:
                         self.restrict((one,), MIXING)
         shared = {s.number for s in x.hidden} & {s.number for s in y.hidden}

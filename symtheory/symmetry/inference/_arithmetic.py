@@ -21,6 +21,7 @@ from symtheory.symmetry.inference._movement import Movement
 from symtheory.symmetry.inference._values import (
     ATOM,
     CONSTANT,
+    FINITE,
     FIXED,
     INVARIANT,
     NOTHING,
@@ -52,7 +53,7 @@ class Arithmetic(Movement):
         x, y = self.aligned([x, y], LINEAR)
         same = self.equal([x.terms, y.terms], shift=False)
         shift = plus(x.terms.shift, y.terms.shift)
-        terms = Terms(same.scale, same.sign, shift, same.free)
+        terms = Terms(same.scale, same.sign, shift, same.facts)
         return self.plain(x.axes, terms, self.hidden(x, y), x.data and y.data)
 
     def scale(self, x: Value, factor: Fraction) -> Value:
@@ -60,7 +61,8 @@ class Arithmetic(Movement):
         if isinstance(x, Blocks):
             return Blocks(x.axis, x.outer, tuple(self.scale(part, factor) for part in x.parts))
         old = x.terms
-        terms = Terms(old.scale, old.sign, times(old.shift, factor), old.free)
+        facts = old.facts - ({"true"} if factor > 0 else {"lowest", "highest", "true"})
+        terms = Terms(old.scale, old.sign, times(old.shift, factor), facts)
         return self.plain(x.axes, terms, x.hidden, x.data)
 
     def sum(self, x: Value, axes: tuple[int, ...]) -> Value:
@@ -72,7 +74,7 @@ class Arithmetic(Movement):
             return self.filled([n for k, n in enumerate(x.shape) if k not in axes], ZERO)
         shift = self.summed(x, axes).shift
         x = self._along(x, axes)
-        terms = Terms(x.terms.scale, x.terms.sign, shift)
+        terms = Terms(x.terms.scale, x.terms.sign, shift, x.terms.facts & FINITE)
         return self.plain(x.axes, terms, x.hidden, x.data)
 
     def _along(self, x: Plain, axes: Sequence[int]) -> Plain:
@@ -85,7 +87,9 @@ class Arithmetic(Movement):
             self.vanish({k: row for k, row in terms.items() if removed.intersection(k[0])}, sign)
             parts.append({k: row for k, row in terms.items() if not removed.intersection(k[0])})
         left = tuple(axis for k, axis in enumerate(x.axes) if k not in axes)
-        return Plain(left, Terms(parts[0], parts[1], x.terms.shift, x.terms.free), x.hidden, x.data)
+        return Plain(
+            left, Terms(parts[0], parts[1], x.terms.shift, x.terms.facts), x.hidden, x.data
+        )
 
     def _reduced(self, x: Value, axes: tuple[int, ...], rule: Any, join: Any) -> Value:
         if isinstance(x, Plain):
@@ -111,7 +115,8 @@ class Arithmetic(Movement):
             return ZERO
         scale = plus(x.terms.scale, y.terms.scale)
         sign = parity_plus(x.terms.sign, y.terms.sign)
-        return Terms(scale, sign, self._shifted(x, y))
+        facts = x.terms.facts & y.terms.facts & FINITE
+        return Terms(scale, sign, self._shifted(x, y), facts)
 
     def _shifted(self, x: Plain, y: Plain) -> Linear:
         """Return the shift of a product: that of one factor, times the other.
@@ -190,7 +195,8 @@ class Arithmetic(Movement):
         shift = {**shift, **times(still, size)}
         axes = (*x.axes[: n - inner], *y.axes[batch : m - inner])
         hidden = self.hidden(x, y)
-        return self.plain(axes, Terms(parts[0], parts[1], shift), hidden, x.data and y.data)
+        out = Terms(parts[0], parts[1], shift, terms.facts)
+        return self.plain(axes, out, hidden, x.data and y.data)
 
     # --- functions ---
 
@@ -206,7 +212,8 @@ class Arithmetic(Movement):
             sign = x.terms.sign if exponent.numerator % 2 else NOTHING
         else:
             self.vanish(x.terms.sign, True)
-        terms = ZERO if x.is_zero and exponent > 0 else Terms(scale, sign)
+        facts = x.terms.facts & FINITE if exponent > 0 else frozenset()
+        terms = ZERO if x.is_zero and exponent > 0 else Terms(scale, sign, facts=facts)
         return self.plain(x.axes, terms, x.hidden, x.data)
 
     def apply(self, function: str, *xs: Value) -> Value:
@@ -221,18 +228,20 @@ class Arithmetic(Movement):
             for x in aligned:
                 self.invariant(x)
             data = all(x.data for x in aligned)
-            return self.plain(aligned[0].axes, INVARIANT, self.hidden(*aligned), data)
+            facts = FINITE if FUNCTIONS[function].kind == "truth" else frozenset()
+            return self.plain(aligned[0].axes, Terms(facts=facts), self.hidden(*aligned), data)
         [x] = aligned
         return self.plain(x.axes, self._function(function, x.terms), x.hidden, x.data)
 
     def _function(self, function: str, old: Terms) -> Terms:
         row = FUNCTIONS[function]
+        facts = old.facts & FINITE if row.total else frozenset()
         if function == "is_finite":
-            return INVARIANT
+            return Terms(facts=old.facts & FINITE | {"true"} if facts else FINITE)
         if function == "exp":
             self.vanish(old.scale)
             self.vanish(old.sign, True)
-            return Terms(scale=old.shift)
+            return Terms(scale=old.shift, facts=facts)
         self.vanish(old.shift)
         if function == "log":
             self.vanish(old.sign, True)
@@ -242,15 +251,19 @@ class Arithmetic(Movement):
         sign: Linear = old.sign if row.parity == "odd" else NOTHING
         if not row.parity:
             self.vanish(old.sign, True)
-        return Terms(times(old.scale, row.degree or 0), sign)
+        return Terms(times(old.scale, row.degree or 0), sign, facts=facts)
 
     # --- order ---
 
     def extremum(self, x: Value, y: Value, largest: bool) -> Value:
         """See `Domain.extremum`: both transform alike, by positive factors."""
-        return self.spread(self._extremum, x, y)
+        return self.spread(functools.partial(self._extremum, largest), x, y)
 
-    def _extremum(self, x: Plain, y: Plain) -> Plain:
+    def _extremum(self, largest: bool, x: Plain, y: Plain) -> Plain:
+        never = "lowest" if largest else "highest"
+        for one, other in ((x, y), (y, x)):
+            if never in one.terms.facts:
+                return other
         x, y = self.aligned([x, y], LINEAR)
         for part in (x, y):
             self.no_mixing(part)
@@ -282,10 +295,11 @@ class Arithmetic(Movement):
         x = self._along(x, axes)
         scale, sign, shift = x.terms.scale, x.terms.sign, x.terms.shift
         if kind == "product":
-            terms = Terms(times(scale, size), sign if size % 2 else NOTHING)
+            facts = x.terms.facts & FINITE
+            terms = Terms(times(scale, size), sign if size % 2 else NOTHING, facts=facts)
         else:
             kept = {k: row for k, row in shift.items() if not removed.intersection(k[0])}
-            terms = Terms(scale, NOTHING, kept, x.terms.free - {"mixing"})
+            terms = Terms(scale, NOTHING, kept, x.terms.facts - {"mixing"})
         return self.plain(x.axes, terms, x.hidden, x.data)
 
     def compare(self, kind: str, x: Value, y: Value) -> Value:
@@ -293,6 +307,9 @@ class Arithmetic(Movement):
         return self.spread(functools.partial(self._compare, kind), x, y)
 
     def _compare(self, kind: str, x: Plain, y: Plain) -> Plain:
+        if x is y and "finite" in x.terms.facts:  # how JAX asks for what is not a number
+            known = FINITE | {"true"} if kind in ("eq", "ge") else ZERO.facts
+            return self.filled(x.shape, Terms(facts=known))
         x, y = self.aligned([x, y], LINEAR)
         for part in (x, y):
             self.no_mixing(part)
@@ -306,6 +323,9 @@ class Arithmetic(Movement):
         return self.spread(self._select, self.lift(which), *cases)
 
     def _select(self, which: Plain, *cases: Plain) -> Plain:
+        for taken, known in ((1, "true" in which.terms.facts), (0, which.is_zero)):
+            if known:
+                return cases[taken]
         self.invariant(which)
         self.no_mixing(which)
         shown = [x for x in cases if not x.is_zero] or [cases[0]]
@@ -334,7 +354,7 @@ class Arithmetic(Movement):
                 {k: row for k, row in part.items() if not removed.intersection(k[0])}
                 for part in (x.terms.scale, x.terms.shift)
             ]
-            terms = Terms(kept[0], NOTHING, kept[1])
+            terms = Terms(kept[0], NOTHING, kept[1], x.terms.facts & FINITE)
             axes = [*x.axes]
             axes[axis] = self.axis(x.shape[axis], FIXED)
             hidden = self.hidden(*aligned)
@@ -350,7 +370,8 @@ class Arithmetic(Movement):
         if kind != "real":
             self.invariant(x)
             return self.plain(x.axes, INVARIANT, x.hidden, x.data)
-        return x
+        terms = Terms(x.terms.scale, x.terms.sign, x.terms.shift, x.terms.facts - {"true"})
+        return self.plain(x.axes, terms, x.hidden, x.data)
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:

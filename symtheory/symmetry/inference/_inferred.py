@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
 from symtheory.symmetry.inference._actions import applied, generator_of, random_actions
 from symtheory.symmetry.inference._explain import AxisReport, Evidence
+from symtheory.symmetry.inference._generators import (
+    Direction,
+    GLPair,
+    family_directions,
+    gl_pairs,
+    matrix_directions,
+)
+from symtheory.symmetry.inference._mirrors import Mirrors, mirrors
 from symtheory.symmetry.inference._read_off import Reading, count
 from symtheory.symmetry.inference._result import AxisClass, Counts, Family, Flips, Leaf, Path
 
@@ -59,6 +67,25 @@ class Inferred:
     def counts(self) -> Counts:
         """Exact counts."""
         return count(self.found)
+
+    def generators(self, symmetric: bool = False) -> Iterator[Direction]:
+        """Yield a basis of the generators, one at a time, those with a shift last.
+
+        Args:
+            symmetric: Whether only a basis of the symmetric ones is wanted, and no shifts.
+        """
+        yield from family_directions(self.leaves, self.rescalings)
+        yield from matrix_directions(self.leaves, self.found, symmetric)
+        if not symmetric:
+            yield from family_directions(self.leaves, self.shifts)
+
+    def reflections(self) -> list[Mirrors]:
+        """Return the kinds of reflections that the group contains, with their ranks."""
+        return list(mirrors(self.leaves, self.found))
+
+    def gl_pairs(self) -> list[GLPair]:
+        """Return the axes between which invertible matrices may be moved, with their charges."""
+        return gl_pairs(self.leaves, self.found)
 
     def random_element(self, key: jax.Array) -> Callable[[Any], Any]:
         """Return a random finite element of the whole inferred group, as a function of parameters.

@@ -11,7 +11,7 @@ import numpy as np
 
 from symtheory.symmetry.inference._constraints import Request
 from symtheory.symmetry.inference._transformations import Transformations
-from symtheory.symmetry.inference._values import ATOM, Blocks, Plain, Slots, Terms, Value
+from symtheory.symmetry.inference._values import ATOM, FINITE, Blocks, Plain, Slots, Terms, Value
 
 _MOST_SLOTS = 7
 """Slots of a piece up to which unknown arrays along all subsets of them are looked for."""
@@ -175,7 +175,7 @@ def _value(
         out.unknowns.append(Unknown(leaf, block, tuple(s.atom for s in some)))
         key = (tuple(sorted(s.number for s in some)), 0)
         scale[key], sign[key], shift[key] = {2 * number: 1}, {number: 1}, {2 * number + 1: 1}
-    value = domain.plain(axes, Terms(scale, sign, shift))
+    value = domain.plain(axes, Terms(scale, sign, shift, FINITE))
     assert isinstance(value, Plain)
     return value
 

@@ -63,7 +63,7 @@ class Movement(Alignment):
         if isinstance(x, Blocks):
             return self._reshape_blocks(x, shape)
         if 0 in shape:
-            return self.filled(shape, Terms(free=frozenset({"scale", "sign", "shift", "mixing"})))
+            return self.filled(shape, Terms(facts=frozenset({"scale", "sign", "shift", "mixing"})))
         new: list[Slots] = [()] * len(shape)
         for old, group in _groups(x.shape, shape):
             if not group:

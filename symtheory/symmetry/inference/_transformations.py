@@ -14,6 +14,7 @@ from symtheory.symmetry.inference._constraints import PERMUTATION
 from symtheory.symmetry.inference._values import (
     ATOM,
     CONSTANT,
+    FINITE,
     FIXED,
     INVARIANT,
     Blocks,
@@ -185,7 +186,7 @@ class Transformations(Arithmetic):
         terms: dict[str, Linear] = {}
         for name in ("scale", "sign", "shift"):
             mine: Linear = getattr(x.terms, name)
-            if name in x.terms.free:
+            if name in x.terms.facts:
                 theirs: Linear = getattr(y.terms.renamed(mapping), name)
                 numbers = {s.number for axis in axes for s in axis}
                 mine = {
@@ -193,12 +194,12 @@ class Transformations(Arithmetic):
                     if not key[1] and not inner.intersection(key[0]) and numbers.issuperset(key[0])
                 }  # fmt: skip
             terms[name] = mine
-        free = x.terms.free & y.terms.free
+        free = x.terms.facts & y.terms.facts
         hidden = tuple(s for s in self.hidden(x, y) if s.number not in inner)
-        return Plain(tuple(axes), Terms(**terms, free=free), hidden, x.data and y.data)
+        return Plain(tuple(axes), Terms(**terms, facts=free), hidden, x.data and y.data)
 
     def _unknown(self, x: Value) -> Plain:
-        return Plain(tuple(self.axis(n, FIXED) for n in x.shape), INVARIANT)
+        return Plain(tuple(self.axis(n, FIXED) for n in x.shape), Terms())
 
     def _agreeing(self, held: Plain, output: Plain, start: Plain) -> Plain:
         """Demand that what is carried transforms as it was taken to; return it."""
@@ -220,7 +221,8 @@ class Transformations(Arithmetic):
                 for key, r in terms.items()
             }
 
-        terms = Terms(stepped(x.terms.scale), stepped(x.terms.sign), stepped(x.terms.shift))
+        scale, sign, shift = map(stepped, (x.terms.scale, x.terms.sign, x.terms.shift))
+        terms = Terms(scale, sign, shift, x.terms.facts & FINITE)
         hidden = tuple(s for s in x.hidden if s.number not in inner)
         return self.plain((steps, *x.axes), terms, hidden, x.data)
 

@@ -52,34 +52,36 @@ Slots = tuple[Slot, ...]
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class Terms:
-    """How the entries of a value transform, and which of it any of the entries would do.
+    """How the entries of a value transform, and facts that hold for all of them.
 
     A constant 0 transforms by any factor and sign, an infinite one by any positive factor and
-    shift; `free` names what holds for whatever a constant is aligned with: "scale", "sign",
-    "shift", "mixing".
+    shift: the facts "scale", "sign", "shift", "mixing" say that any of these would do. Others:
+    "zero", "lowest" (-inf), "highest" (inf), "finite" (a real number for all parameters and
+    samples), "true" (a truth value that is always true). A fact may be missing.
     """
 
     scale: Linear = dataclasses.field(default_factory=dict)
     sign: Linear = dataclasses.field(default_factory=dict)
     shift: Linear = dataclasses.field(default_factory=dict)
-    free: frozenset[str] = frozenset()
+    facts: frozenset[str] = frozenset()
 
     def renamed(self, mapping: Mapping[int, tuple[int, ...]]) -> Terms:
         """Return the terms with slots replaced by others."""
         if not mapping or not (self.scale or self.sign or self.shift):
             return self
         scale, sign, shift = (renamed(x, mapping) for x in (self.scale, self.sign, self.shift))
-        return Terms(scale, sign, shift, self.free)
+        return Terms(scale, sign, shift, self.facts)
 
     def same_as(self, other: Terms) -> bool:
         """Tell whether the terms are equal as they stand."""
-        return (self.scale, self.sign, self.shift, self.free) == (
-            other.scale, other.sign, other.shift, other.free,
+        return (self.scale, self.sign, self.shift, self.facts) == (
+            other.scale, other.sign, other.shift, other.facts,
         )  # fmt: skip
 
 
-ZERO = Terms(free=frozenset({"scale", "sign", "mixing"}))
-INVARIANT = Terms()
+FINITE = frozenset({"finite"})
+ZERO = Terms(facts=frozenset({"scale", "sign", "mixing", "finite", "zero"}))
+INVARIANT = Terms(facts=FINITE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
@@ -106,7 +108,7 @@ class Plain:
     @property
     def is_zero(self) -> bool:
         """Whether it is the constant 0."""
-        return "sign" in self.terms.free and "shift" not in self.terms.free
+        return "zero" in self.terms.facts
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
@@ -231,10 +233,10 @@ def thin(value: np.ndarray) -> np.ndarray:
     return value[tuple(slice(0, 1) if s == 0 else slice(None) for s in value.strides)]
 
 
-def freedom(value: np.ndarray) -> frozenset[str]:
-    """Return what a constant leaves free (see `Terms`)."""
+def facts_of(value: np.ndarray) -> frozenset[str]:
+    """Return the facts of a constant (see `Terms`)."""
     if not value.size:
-        return frozenset({"scale", "sign", "shift", "mixing"})
+        return frozenset({"scale", "sign", "shift", "mixing", "finite"})
     kinds = set()
     if value.dtype.kind == "f":
         nan, inf = np.isnan(value), np.isinf(value)
@@ -246,7 +248,13 @@ def freedom(value: np.ndarray) -> frozenset[str]:
     else:
         kinds = {"zero"} if not np.any(value) else {"number"}
     out = set()
+    if value.dtype.kind == "b" and np.all(value):
+        out.add("true")
+    if kinds == {"inf"} and np.all(value == value.flat[0]):
+        out.add("lowest" if value.flat[0] < 0 else "highest")
     for name, allowed in (
+        ("zero", {"zero"}),
+        ("finite", {"zero", "number"}),
         ("scale", {"nan", "inf", "zero"}),
         ("sign", {"nan", "zero"}),
         ("shift", {"nan", "inf"}),

@@ -170,7 +170,7 @@ def recurrent(p: Any, xs: Any, y: Any) -> Any:
         h = jnp.tanh(p["W"] @ h + p["U"] @ x + p["b"])
         return h, h
 
-    last, hs = jax.lax.scan(step, jnp.zeros(5), xs)
+    last, hs = jax.lax.scan(step, jnp.zeros(p["o"].shape[0]), xs)
     return squared(last @ p["o"], y) + jnp.sum((hs @ p["o"]) ** 4)
 
 
@@ -184,7 +184,7 @@ def lstm(p: Any, xs: Any, y: Any) -> Any:
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return (h, c), None
 
-    (h, _), _ = jax.lax.scan(step, (jnp.zeros(5), jnp.zeros(5)), xs)
+    (h, _), _ = jax.lax.scan(step, (jnp.zeros(p["o"].shape[0]), jnp.zeros(p["o"].shape[0])), xs)
     return squared(h @ p["o"], y)
 
 
@@ -197,7 +197,7 @@ def gru(p: Any, xs: Any, y: Any) -> Any:
         h = (1 - z) * n + z * h
         return h, None
 
-    h, _ = jax.lax.scan(step, jnp.zeros(5), xs)
+    h, _ = jax.lax.scan(step, jnp.zeros(p["o"].shape[0]), xs)
     return squared(h @ p["o"], y)
 
 
@@ -303,7 +303,8 @@ CASES: dict[str, Case] = {
         (struct(5, 3), struct(5, 2)), 36 + 14, swaps=12,
     ),
     "two heads": Case(
-        two_heads, {"W": struct(3, 6), "b": struct(6), "mean": struct(6, 2), "spread": struct(6, 2)},
+        two_heads,
+        {"W": struct(3, 6), "b": struct(6), "mean": struct(6, 2), "spread": struct(6, 2)},
         (struct(5, 3), struct(5, 2)), 0, swaps=5 + 1,
     ),
     "recurrent": Case(recurrent, _RNN, (struct(4, 3), struct(2)), 0, swaps=4),
