@@ -8,7 +8,7 @@ import numpy as np
 
 DOMINATED = 0.35
 """Skewness of a mean above which a few values decide it, and no interval can be relied on."""
-_FEWEST = 16
+_FEWEST = 32
 _HEAVY = 4.0
 
 
