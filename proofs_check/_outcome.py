@@ -127,14 +127,14 @@ def overall(
     whose proof rests on citations is `supported`. One that is only measured says nothing when
     measurements are left out.
     """
-    if control != st.Status.REFUTED or twin not in (st.Status.SUPPORTED, st.Status.PROVED):
+    if control != st.Status.REFUTED or not st.Status(twin).holds:
         return st.Status.REFUTED
     present = {str(exact), str(empirical)} - {"not_applicable"}
     for bad in (st.Status.REFUTED, st.Status.INCONCLUSIVE):
         if bad in present:
             return bad
     if exact == st.Status.PROVED:
-        return st.Status.PROVED
+        return st.Status(exact)
     if present:
         return st.Status.SUPPORTED
     return st.Status.NOT_APPLICABLE if exact_only else st.Status.INCONCLUSIVE

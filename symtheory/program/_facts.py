@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
+import numpy as np
+
 from symtheory.program._functions import FUNCTIONS
 from symtheory.program._program import Operation, Program
 
@@ -81,8 +83,9 @@ def all_operations(program: Program) -> Iterator[Operation]:
 def is_continuous(program: Program, parameters: int) -> bool:
     """Tell whether a program is certainly continuous in its parameters, on all of their space.
 
-    Quotients are not: their values are finite on both sides of a pole. Choosing by whether a value
-    is finite makes no difference where all are.
+    Quotients and logarithms are where what they are taken of is positive by the way it is computed;
+    otherwise values may be finite on both sides of a pole. Choosing by whether a value is finite
+    makes no difference where all are.
 
     Args:
         program: A loss.
@@ -100,22 +103,81 @@ def is_continuous(program: Program, parameters: int) -> bool:
         if operation.name == "apply" and operation.params["function"] == "is_finite"
         for number in operation.outputs
     }
+    levels = signs(program)
+    inside = {id(operation) for operation in program.operations}
     return all(
-        _keeps_continuity(operation, reached, finite)
+        _keeps_continuity(operation, reached, finite, levels if id(operation) in inside else {})
         for operation, reached in operations_on(program, range(parameters))
     )
 
 
-def _keeps_continuity(operation: Operation, reached: set[int], finite: set[int]) -> bool:
+POSITIVE, NONNEGATIVE, ANY = 2, 1, 0
+"""What may be known of the sign of all entries of a value."""
+
+_MOVED = frozenset({"transpose", "reshape", "broadcast", "take", "pick", "concatenate", "sort"})
+
+
+def signs(program: Program) -> dict[int, int]:
+    """Return what is known of the sign of each value, wherever it is defined: `POSITIVE`, ...
+
+    Values inside of loops are left out.
+    """
+    levels: dict[int, int] = {}
+    for number, constant in program.constants.items():
+        array = np.asarray(constant) if isinstance(constant, np.ndarray) else np.zeros(1)
+        if array.size and array.dtype.kind in "biuf":
+            least = np.min(array)
+            levels[number] = POSITIVE if least > 0 else NONNEGATIVE if least >= 0 else ANY
+    for operation in program.operations:
+        level = _sign(operation, [levels.get(n, ANY) for n in operation.inputs])
+        levels.update(dict.fromkeys(operation.outputs, level))
+    return levels
+
+
+def _sign(operation: Operation, xs: list[int]) -> int:
     name, params = operation.name, operation.params
+    square = len(set(operation.inputs)) == 1 < len(operation.inputs)
+    if name in _MOVED or name in ("sum", "fold"):
+        return min(xs) if params.get("kind") not in ("all", "any") else NONNEGATIVE
+    if name == "choose":
+        return min([xs[0], *xs[2:]])
+    if name == "select":
+        return min(xs[1:])
+    if name == "add":
+        return max(xs) if min(xs) >= NONNEGATIVE else ANY
+    if name in ("mul", "dot"):
+        return max(NONNEGATIVE, xs[0]) if square else min(xs)
+    if name == "scale":
+        return xs[0] if params["factor"] > 0 else ANY
+    if name == "extremum":
+        return max(xs) if params["largest"] else min(xs)
+    if name == "power":
+        even = params["exponent"].numerator % 2 == 0
+        root = params["exponent"].denominator != 1
+        return max(NONNEGATIVE if even or root else ANY, xs[0])
+    if name == "apply":
+        function = params["function"]
+        if FUNCTIONS[function].positive:
+            return POSITIVE
+        return max(NONNEGATIVE, xs[0]) if function == "abs" else ANY
+    return NONNEGATIVE if name == "compare" or params.get("kind") == "real" else ANY
+
+
+def _keeps_continuity(
+    operation: Operation, reached: set[int], finite: set[int], levels: dict[int, int]
+) -> bool:
+    name, params = operation.name, operation.params
+    positive = bool(operation.inputs) and levels.get(operation.inputs[0], ANY) == POSITIVE
     if name in _CONTINUOUS or name == "extremum":
         return True
     if name == "fold":
         return params["kind"] in ("max", "min", "product")
     if name == "power":
-        return params["exponent"] >= 0
+        return params["exponent"] >= 0 or positive
     if name == "apply":
         function = FUNCTIONS[params["function"]]
+        if params["function"] == "log":
+            return positive
         return params["function"] == "is_finite" or (function.total and function.continuous)
     if name == "select":
         which = operation.inputs[0]

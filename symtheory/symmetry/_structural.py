@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from symtheory.errors import SymtheoryError
-from symtheory.linear_algebra._exact import Span
+from symtheory.linear_algebra._exact import Row, Span
 from symtheory.model import Model
 from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry.inference import AxisClass, Inferred, infer_traced
@@ -108,7 +108,7 @@ class Structural:
             return False
         if not all(self._rescales(k, found) for k, found in diagonals.items()):
             return False
-        whole = {
+        whole: Row = {
             (leaf, block.number): scale
             for leaf, scale in scales.items()
             if scale
@@ -139,19 +139,19 @@ class Structural:
         count = len(next(iter(found.values())))
         units = {tuple(vector[i] for vector in found.values()) for i in range(count)}
         for values in units:
-            row = {p: v for p, v in zip(found, values, strict=True) if v}
+            row: Row = {p: v for p, v in zip(found, values, strict=True) if v}
             if row and span.reduce(row)[0]:
                 return False
         return True
 
-    def _rows_along(self, k: int) -> Iterable[dict[Hashable, Fraction]]:
+    def _rows_along(self, k: int) -> Iterable[Row]:
         """Yield the rates, by axis, of families whose array has an axis for a class."""
         assert self.inferred is not None
         for family in self.inferred.rescalings:
             for position, label in enumerate(family.along):
                 if label != k:
                     continue
-                row: dict[Hashable, Fraction] = {}
+                row: Row = {}
                 for target, rate in family.rates:
                     place = (self._numbers[target.leaf], target.axes[position][0])
                     row[place] = row.get(place, Fraction(0)) + rate
@@ -163,7 +163,7 @@ class Structural:
         assert self.inferred is not None
         span = Span()
         for family in self.inferred.rescalings:
-            row: dict[Hashable, Fraction] = {}
+            row: Row = {}
             for target, rate in family.rates:
                 key = (self._numbers[target.leaf], target.block)
                 row[key] = row.get(key, Fraction(0)) + rate

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from symtheory.data import Empirical
 from symtheory.model import Model
 from symtheory.symmetry import Exponential
 from symtheory.verdict import (
@@ -29,9 +30,8 @@ _SAMPLES = 4096
 
 def drawn_values(model: Model, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return values for what a model with bound sizes leaves open."""
-    covariances = {
-        law.cov for law in model.laws.values() if isinstance(getattr(law, "cov", 0), str)
-    }
+    given = [getattr(law, "cov", None) for law in model.laws.values()]
+    covariances = {cov for cov in given if isinstance(cov, str)}
     out = {}
     for name, shape in model.unbound.items():
         size = tuple(int(n) for n in shape or ())
@@ -43,14 +43,14 @@ def drawn_values(model: Model, rng: np.random.Generator) -> dict[str, np.ndarray
 
 
 def sampled_claim(
-    model: Model, function: Callable[[Any, Any], Any], value: Any, params: Any,
+    model: Model, function: Callable[[Any, Any, Any], Any], value: Any, params: Any,
     values: Mapping[str, Any],
 ) -> Claim:  # fmt: skip
     """Return "E[function(params, z)] = value" at one point, over all rows or by sampling.
 
     Args:
         model: The model, with everything bound but `values`.
-        function: A JAX function of parameters and one sample.
+        function: A JAX function of the bound model, parameters and one sample.
         value: The expectation, or a function that returns it.
         params: The point.
         values: Values of what the model leaves open.
@@ -58,8 +58,8 @@ def sampled_claim(
     bound = model.bind(**values) if values else model
     of_sample = lambda z: function(bound, params, z)
     laws = bound.laws
-    if len(laws) == 1 and all(hasattr(law, "columns") for law in laws.values()):
-        [(name, law)] = laws.items()
+    [(name, law), *others] = laws.items() or [("", None)]
+    if not others and isinstance(law, Empirical):
         columns = {n: np.asarray(v, dtype=float) for n, v in law.columns.items()}
         return Expectation(of_sample, value, rows={name: columns} if name else columns)
 

@@ -171,5 +171,5 @@ def mixture(actions: Sequence[Action], weights: np.ndarray) -> Action:
     if all(a.matrix is not None for a in actions):
         return _sparse(sum((w * a.matrix for w, a in pairs[1:]),
                            weights[0] * actions[0].matrix), shift)  # fmt: skip
-    linear = lambda v: sum((w * a.linear(v) for w, a in pairs), 0 * v)
+    linear: Any = lambda v: sum((w * a.linear(v) for w, a in pairs), 0 * v)
     return Action(linear, shift, float(sum(abs(w) * a.bound for w, a in pairs)))

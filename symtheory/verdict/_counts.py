@@ -113,7 +113,7 @@ class Complete(Claim):
 
     def _equations(self, places: list[Any], told: bool) -> np.ndarray:
         rng = np.random.default_rng(self.seed + 1)
-        count = len(places) + len(places) // 4 + 24
+        count = 2 * len(places) + 64  # at some points the gradient is 0 (a dead unit)
         count = max(count, self.subject.rows)
         points = self.subject.points(count, rng)
         scales = rng.choice([0.3, 1.0, 3.0], (count, 1))

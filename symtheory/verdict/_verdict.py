@@ -132,10 +132,11 @@ class Verdict:
             if field.name == "parts":
                 out["parts"] = [part.to_json() for part in self.parts]
             elif field.name == "proof":
+                proof: Any = value
                 # Of a conjunction the parts say it all.
-                if not isinstance(value.certificate, Conjunction):
-                    out["certificate"] = value.certificate.to_json()
-                out["rechecked"] = value.rechecked
+                if not isinstance(proof.certificate, Conjunction):
+                    out["certificate"] = proof.certificate.to_json()
+                out["rechecked"] = proof.rechecked
             else:
                 out[field.name] = jsonable(value)
         return out

@@ -78,7 +78,7 @@ def test_fifty_linear_nets():
         assert (status, lower) == ("proved", upper), widths
         if len(widths) == 3:
             assert lower == closed_form(*widths), widths
-    assert mean < 0.6
+    assert mean < 3  # most of it compiles the recheck
 
 
 def test_fifty_relu_nets():
@@ -86,7 +86,7 @@ def test_fifty_relu_nets():
     nets = [[int(n) for n in rng.integers(2, 10, depth + 1)] for depth in rng.integers(2, 5, 50)]
     models = [net(w, jax.nn.relu, bool(k % 2)) for k, w in enumerate(nets)]
     results, mean = timed(models, seconds=60)
-    assert mean < 0.1  # 0.02 on an idle core, with room for a busy machine
+    assert mean < 3  # most of it compiles the recheck; with room for a busy machine
     for widths, (lower, upper, status) in zip(nets, results, strict=True):
         assert (lower, upper) == (sum(widths[1:-1]),) * 2, widths
         assert status == "proved", widths

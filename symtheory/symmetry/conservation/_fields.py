@@ -13,6 +13,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from symtheory.domains import Numbers, Residues
+from symtheory.errors import UnreadableError
 from symtheory.linear_algebra._modular import PRIME, combinations
 from symtheory.model import Model
 from symtheory.program import (
@@ -250,6 +251,14 @@ class Fields:
 
 
 def residues(x: Numbers) -> np.ndarray:
-    """Return residues; there are some, as the loss is rational."""
-    assert x.residues is not None
+    """Return residues.
+
+    Raises:
+        UnreadableError: The numbers are not known to be rational.
+    """
+    if x.residues is None:
+        raise UnreadableError(
+            "the residues domain cannot read a gradient that is no rational function of the "
+            "parameters and the sample; look at the derivative rules of the loss"
+        )
     return x.residues

@@ -286,8 +286,9 @@ class Search:
         done = (count if proved else 0) + (units if proved and one else 0)
         hidden = self._hidden(items[-1], group, m) if whole and units else ()
         mixed = self._weights(size * size).reshape(size, size) / size
+        last = items[-1]
         acting = {
-            place: sum(float(x[k]) * mixed + float(x[k + m]) * mixed.T for x in items[-1:])
+            place: float(last[k]) * mixed + float(last[k + m]) * mixed.T
             for k, place in group.items()
         }
         recheck = action_claim(self.model, self.parts, acting)

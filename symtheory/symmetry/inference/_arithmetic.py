@@ -364,7 +364,12 @@ class Arithmetic(Movement):
     def _cast(self, kind: str, x: Plain) -> Plain:
         self.no_mixing(x)
         if kind != "real":
-            self.invariant(x)
-            return self.plain(x.axes, INVARIANT, x.hidden, x.data)
+            self.vanish(x.terms.scale)
+            self.vanish(x.terms.shift)
+            odd = kind in ("integer", "reduce_precision") or "float" in kind
+            if not odd:  # an unsigned integer wraps around
+                self.vanish(x.terms.sign, True)
+            terms = Terms(sign=x.terms.sign if odd else NOTHING)
+            return self.plain(x.axes, terms, x.hidden, x.data)
         terms = Terms(x.terms.scale, x.terms.sign, x.terms.shift, x.terms.facts - {"true"})
         return self.plain(x.axes, terms, x.hidden, x.data)

@@ -157,7 +157,8 @@ def _programs(
 
     def part_traces(params: Any) -> Any:
         assert part is not None
-        return jax.lax.map(lambda k: trace(params, lambda p: part(p, k)), jnp.arange(BLOCKS))
+        one = part
+        return jax.lax.map(lambda k: trace(params, lambda p: one(p, k)), jnp.arange(BLOCKS))
 
     def lanczos(params: Any, first: Any, steps: int) -> Any:
         return _lanczos(lambda vector: product(params, vector), first, steps)
