@@ -276,6 +276,8 @@ class _Search:
                     return None
                 if checked.certificate is not None and len(maps) == 1:
                     return self._proved("units", checked.certificate, self._claim(group, maps))
+        if self._claim(group, maps).test().agrees is False:  # far away, or in a tie
+            return None
         return self._supported("units")
 
     def _change(self, group: list[Axis], matrix: np.ndarray) -> float:
