@@ -67,7 +67,7 @@ def certify(
     ...              params={"u": (), "w": ()}, random={"y": Normal(())})
     >>> verdict = certify(remove_symmetries(base, weight_decay=0.1, sigma0=0.1, key=0))
     >>> str(verdict.status), verdict.measured["reflections"], verdict.measured["kept"]
-    ('proved', 2, 0)
+    ('proved', 3, 0)
     """
     if not isinstance(model, RemovedModel):
         raise InputError(

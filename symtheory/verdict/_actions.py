@@ -74,7 +74,7 @@ def sparse_action(
 
     >>> turn = sparse_action(2, {(0, 1): -1, (1, 0): 1})
     >>> turn.flow(np.array([[1.0, 0.0]]), np.array([np.pi / 2])).round(6).tolist()
-    [[0.0, 1.0]]
+    [[-0.0, 1.0]]
     """
     from scipy.sparse import csr_array
 

@@ -212,6 +212,7 @@ class Block:
 def path_of(keys: Any) -> Path:
     """Return a path of `jax.tree_util` as plain keys.
 
+    >>> import jax
     >>> path_of((jax.tree_util.DictKey("a.b"), jax.tree_util.SequenceKey(0)))
     ('a.b', 0)
     """

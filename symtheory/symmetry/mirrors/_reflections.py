@@ -69,7 +69,7 @@ def reflections(
     >>> model = Model(lambda p, z: (p["u"] @ jnp.tanh(p["W"] @ z["x"]) - z["y"]) ** 2,
     ...               {"u": 3, "W": (3, 2)}, random={"x": Normal(2), "y": Normal(())})
     >>> [(r.kind, r.count, r.rank, str(r.verdict.status)) for r in reflections(model)]
-    [('swap', 3, 3, 'proved'), ('flip', 3, 3, 'proved')]
+    [('swap', 3, 3, 'proved'), ('flip', 3, 3, 'proved'), ('signed swap', 3, 3, 'proved')]
     """
     if not model.dimension:
         raise InputError("the model's parameters are all empty; give at least one entry")

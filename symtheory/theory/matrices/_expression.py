@@ -202,7 +202,7 @@ def content(value: Indexed) -> tuple[Fraction, Indexed]:
 
     The sign makes most of the quotient's coefficients positive.
 
-    >>> from symtheory.domains import Tensor
+    >>> from symtheory.domains.tensors import Tensor
     >>> number, rest = content(Indexed.of(Tensor("param", "u", ())).scaled(-4))
     >>> number, printing.text(rest)
     (Fraction(-4, 1), 'u')

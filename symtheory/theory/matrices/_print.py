@@ -17,7 +17,7 @@ from symtheory.theory.matrices._words import Letter, MatrixTerm, Word, matrix_te
 def text(value: Indexed) -> str:
     """Return a value as plain text, in matrix words where it has them.
 
-    >>> from symtheory.domains import einsum
+    >>> from symtheory.domains.tensors import einsum
     >>> u = Indexed.of(Tensor("param", "U", ("m", "n")))
     >>> text(einsum([(u, "ij"), (u, "ik")], "jk"))
     'U^T U'
