@@ -120,7 +120,7 @@ def _convolution(b: Builder, eqn: Any, x: Operand, kernel: Operand) -> Operand:
         out = b.transpose(out, [1, 0, 2 + s, *range(2, 2 + s)])
         out = b.reshape(out, [n // batches, outputs, *counts])
     back = np.argsort(d.out_spec)
-    return b.transpose(out, back)
+    return b.transpose(out, back.tolist())
 
 
 _WINDOWS = {

@@ -389,4 +389,4 @@ def _scatter_unknown(
         target = _COMBINE[name][0](b, target, total)
     moved = b.reshape(target, [*groups, *(shape[a] for a in axes), *others])
     back = np.argsort([*batch, *axes, *rest])
-    return b.transpose(moved, back)
+    return b.transpose(moved, back.tolist())
