@@ -72,14 +72,15 @@ def compare_slow_flow(
         if run.diverged:
             verdict = diverged_verdict(run, "the slow flow", _REFERENCE)
             return SlowComparison(verdict, verdict, {})
+    for name in predicted.relative_drifts:
+        if any(name not in run.observables for run in runs):
+            raise InputError(f"a run did not record {name!r}; simulate with observe=flow")
     if short := _too_short(predicted, runs, burn_in):
         verdict = Verdict(Status.INCONCLUSIVE, "SGD is at rest", how=short, reference=_REFERENCE)
         return SlowComparison(verdict, verdict, {})
     for name, drift in predicted.relative_drifts.items():
         points = []
         for run in runs:
-            if name not in run.observables:
-                raise InputError(f"the run did not record {name!r}; simulate with observe=flow")
             records = run.observables[name]
             records = records[:, int(burn_in * records.shape[1]) :]
             turned = (

@@ -12,10 +12,15 @@ from proofs_check._outcome import citations, exact_status, overall
 from proofs_check._readme import README, text
 from proofs_check._steps import cited, same, sign, textbook
 from symtheory import InputError, Status, Verdict
-from symtheory.verdict import Arithmetic, Derivation, prove
+from symtheory.verdict import Arithmetic, Derivation, NormalForm, prove
 
 ORDER = ("Statement:", "Assumptions:", "Relation:", "Reference:", "Proof idea:", "Example output:")
 ALL = proofs_check.statements()
+
+
+def proved(claim):
+    """Return a proved verdict on 1 = 1, under any claim."""
+    return prove(claim, NormalForm("exact arithmetic", ring="Q"), Arithmetic(1.0, 1.0))
 
 
 @pytest.mark.parametrize("statement", ALL, ids=lambda s: s.id)
@@ -72,7 +77,7 @@ def test_a_proof_that_cites_is_not_called_proved():
 
 
 def test_textbook_facts_have_hypotheses():
-    one = Verdict(Status.PROVED, "f is continuous")
+    one = proved("f is continuous")
     assert textbook("a zero", "intermediate value theorem", one).status is Status.PROVED
     assert not citations(textbook("a zero", "chain rule", given="f is smooth").to_json())
     with pytest.raises(InputError, match="hypotheses of 'chain rule' are missing"):
@@ -84,7 +89,7 @@ def test_textbook_facts_have_hypotheses():
 @pytest.mark.parametrize("twin", ["refuted", "inconclusive", "not_applicable"])
 def test_a_statement_without_a_good_twin_fails(monkeypatch, twin):
     assert overall("proved", "supported", "refuted", twin) is Status.REFUTED
-    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    yes, no = proved("yes"), Verdict(Status.REFUTED, "no")
     fake(ALL[0], monkeypatch, exact=lambda: yes, empirical=lambda k, b: yes, control=lambda: no)
     fake(ALL[0], monkeypatch, twin=lambda: Verdict(Status(twin), "twin"))
     [outcome] = proofs_check.check([ALL[0]])
@@ -98,7 +103,7 @@ def test_a_missing_twin_is_one_sentence(monkeypatch):
 
 
 def test_the_power_of_a_measurement_is_its_weakest_part(monkeypatch):
-    yes, no = Verdict(Status.PROVED, "yes"), Verdict(Status.REFUTED, "no")
+    yes, no = proved("yes"), Verdict(Status.REFUTED, "no")
     sharp = Verdict(Status.SUPPORTED, "sharp", detectable=1e-9, effect=1.0)
     dull = Verdict(Status.SUPPORTED, "dull", detectable=0.2, effect=4.0)
     both = Verdict(Status.SUPPORTED, "both", parts=(sharp, dull))
