@@ -13,6 +13,5 @@ def pytest_collection_modifyitems(items):
     for item in items:
         path = pathlib.Path(item.path)
         if path.parent == HERE and item.name in KNOWN_FAILURES.get(path.name, ()):
-            # Not strict until the list is taken from one run of the whole folder.
-            mark = pytest.mark.xfail(strict=False, reason="known_failures.py")
+            mark = pytest.mark.xfail(strict=True, reason="known_failures.py")
             item.add_marker(mark)
