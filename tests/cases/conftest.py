@@ -13,5 +13,4 @@ def pytest_collection_modifyitems(items):
     for item in items:
         path = pathlib.Path(item.path)
         if path.parent == HERE and item.name in KNOWN_FAILURES.get(path.name, ()):
-            mark = pytest.mark.xfail(strict=True, reason="known_failures.py")
-            item.add_marker(mark)
+            item.add_marker(pytest.mark.xfail(strict=True, reason="known_failures.py"))
