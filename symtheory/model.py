@@ -220,6 +220,8 @@ class Model:
         Raises:
             InputError: A constant is neither given nor bound.
         """
+        # New containers: what a loss does to its arguments stays inside of it.
+        params, sample = jax.tree.map(lambda leaf: leaf, (params, sample))
         if not self.constants:
             return self.loss(params, sample)
         if constants is None:
@@ -230,7 +232,7 @@ class Model:
                         "or pass constants"
                     )
             constants = {name: self.values[name] for name in self.constants}
-        return self.loss(params, sample, constants)
+        return self.loss(params, sample, dict(constants))
 
     def sample(self, key: jax.Array, batch: tuple[int, ...] = (), dtype: Any = float) -> Sample:
         """Draw samples z with leading axes `batch`; the same key gives the same draw."""
@@ -280,7 +282,9 @@ class Model:
         params, sample, constants = self.structure()
         try:
             out = jax.eval_shape(lambda p, z, c: self.evaluate(p, z, c), params, sample, constants)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # the user's own function may raise anything
             given = [("parameter", params), ("random", sample), ("constant", constants)]
             listed = ", ".join(
                 f"{kind} {name or 'value'} {shape}"
@@ -298,6 +302,11 @@ class Model:
             raise InputError(
                 f"the loss must return a scalar per sample, but it returns shape {got}; "
                 "sum or average over the outputs"
+            )
+        if not jnp.issubdtype(out.dtype, jnp.floating):
+            raise InputError(
+                f"the loss must return a real floating-point number, but it returns {out.dtype}, "
+                "which has no gradient; return a real number, such as 1.0 * count or jnp.abs(value)"
             )
 
 

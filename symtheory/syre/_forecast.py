@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from symtheory.errors import InputError
 from symtheory.program import trace
+from symtheory.readable import require_readable
 from symtheory.symmetry import Reflection
 from symtheory.syre._model import RemovedModel
 from symtheory.syre._pitchfork import Pitchfork
@@ -106,7 +107,7 @@ def forecast(
 
     Source: section 10 of the theory (R9, beyond arXiv 2408.15495).
     """
-    base = model.require_bound() and model.base.require_bound()
+    base = require_readable(model.require_bound() and model.base.require_bound())
     if model.dimension > _LARGEST:
         raise InputError(
             f"the forecast needs the Hessian across the mirror; {base.name} has {model.dimension} "

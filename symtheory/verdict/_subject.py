@@ -111,6 +111,19 @@ class Subject:
                 slopes[places] = np.asarray(slope, dtype=float)
         return values, slopes
 
+    def values(self, points: np.ndarray, data: Any) -> np.ndarray:
+        """Return the loss alone (n,) at flattened parameters, in double precision."""
+        out = np.empty(len(points))
+        with jax.enable_x64(True), np.errstate(all="ignore"):
+            for places in _batches(len(points), self.lanes):
+                take = lambda x, p=places: np.asarray(x)[p].astype(float)
+                out[places] = np.asarray(self._value(take(points), *jax.tree.map(take, data)))
+        return out
+
+    @functools.cached_property
+    def _value(self) -> Any:
+        return self._compile(self._flat)
+
     @functools.cached_property
     def precise(self) -> bool:
         """Whether everything is computed in double precision, as far as the program can be."""

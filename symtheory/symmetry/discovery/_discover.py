@@ -13,10 +13,10 @@ import numpy as np
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
 from symtheory.program import Deadline
+from symtheory.readable import require_readable
 from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
-from symtheory.symmetry.discovery._checks import check
 from symtheory.symmetry.discovery._grading import weights
 from symtheory.symmetry.discovery._names import Kind, recognize
 from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
@@ -76,8 +76,8 @@ def discover(
         progress: Called with (stage, done, total) as the search goes on.
 
     Raises:
-        InputError: The model has no parameters, a size is not bound, the loss draws random
-            numbers itself, or the search needs more than `max_memory`.
+        InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
+            gradient, is nowhere finite), or the search needs more than `max_memory`.
 
     Source: arXiv 2402.07193, exponential symmetries; arXiv 2307.00144, section on counting.
 
@@ -92,8 +92,8 @@ def discover(
     deadline = Deadline(seconds)
     report = progress or (lambda stage, done, total: None)
     report("trace the loss", 0, 0)
+    require_readable(model)
     prover = Prover(model, deadline)
-    check(model, prover.loss)
     if model.dimension <= _LARGEST:
         found = _everything(model, prover, deadline, seed, max_memory, report, started)
         if found is not None:

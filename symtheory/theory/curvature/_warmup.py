@@ -12,6 +12,7 @@ import numpy as np
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.theory._gradient_noise import read_gradient_noise
 from symtheory.theory._lower import lower
 from symtheory.theory.curvature._sharpness import Sharpness, sharpness
@@ -156,7 +157,7 @@ def _require_symmetry(model: Model, params: Any, pair: GLPair, leaves: Any) -> N
     Raises:
         InputError: It does not.
     """
-    model.require_bound()
+    require_readable(model.require_bound())
     pool = model.sample(jax.random.key(1), (_PROBES,), jnp.float64)
     names = list(leaves)
     left = {factor.leaf for factor in pair.left}

@@ -11,6 +11,7 @@ import sympy
 from symtheory.errors import InputError
 from symtheory.exact import rational
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.theory.stationary._density import Coefficients
 from symtheory.theory.stationary._drift import Series, polynomial, scalar_diffusion
 from symtheory.theory.stationary._law import StationaryLaw
@@ -59,7 +60,7 @@ def stationary_law(
     >>> law.kind, law.mean, law.variance, law.collapse_temperature
     ('gamma', 23/25, 92/625, 1)
     """
-    diffusion = scalar_diffusion(model, seconds)
+    diffusion = scalar_diffusion(require_readable(model), seconds)
     t = _temperature(temperature, diffusion.names)
     gamma = _number("weight_decay", weight_decay)
     v = _symbol("v", diffusion.names)
