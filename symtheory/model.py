@@ -12,7 +12,7 @@ import numpy as np
 
 from symtheory import shapes
 from symtheory.data import Empirical, Law
-from symtheory.errors import InputError, did_you_mean
+from symtheory.errors import InputError, cause, did_you_mean
 
 Params = Any
 Sample = Any
@@ -291,11 +291,10 @@ class Model:
                 for kind, node in given
                 for name, shape in shapes.leaves(node)
             )
-            reason = " ".join(str(error).split())[:200]
             form = "loss(params, sample, constants)" if self.constants else "loss(params, sample)"
             raise InputError(
                 f"the loss cannot be evaluated at the given shapes ({listed}): "
-                f"{type(error).__name__}: {reason}; it is called as {form}"
+                f"{cause(error)}; it is called as {form}"
             ) from error
         if getattr(out, "shape", None) != ():
             got = jax.tree.map(lambda leaf: tuple(leaf.shape), out)

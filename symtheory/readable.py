@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
-from symtheory.errors import InputError
+from symtheory.errors import InputError, cause
 from symtheory.model import Model
 from symtheory.program import equations, location, subjaxprs, trace
 from symtheory.verdict import Subject
@@ -103,8 +103,7 @@ def _reason(model: Model) -> str:
     try:
         finite = _is_finite_somewhere(model)
     except Exception as error:  # of a callback of the user
-        reason = " ".join(str(error).split())[:200]
-        return f"the loss of {model.name} fails when it is evaluated: {type(error).__name__}: {reason}"
+        return f"the loss of {model.name} fails when it is evaluated: {cause(error)}"
     return "" if finite else nowhere_finite(model, 2 * _POINTS)
 
 
@@ -161,10 +160,9 @@ def _not_differentiable(model: Model, closed: ClosedJaxpr, error: Exception) -> 
         hint = "use lax.scan, or lax.fori_loop with a fixed number of steps"
     else:
         hint = "write it with operations that have a derivative, or give one with jax.custom_jvp"
-    reason = " ".join(str(error).split())[:200]
     return (
         f"JAX cannot take the gradient of the loss of {model.name} for many samples at once{what} "
-        f"({type(error).__name__}: {reason}), and nothing can train on it; {hint}"
+        f"({cause(error)}), and nothing can train on it; {hint}"
     )
 
 
@@ -172,7 +170,8 @@ def _fails(equation: Any) -> bool:
     """Tell whether JAX cannot differentiate one operation; what it calls comes by itself."""
     if any(True for _ in subjaxprs(equation)) and equation.primitive.name != "while":
         return False
-    floats = [k for k, x in enumerate(equation.invars) if jnp.issubdtype(x.aval.dtype, jnp.floating)]
+    kinds = [x.aval.dtype for x in equation.invars]
+    floats = [k for k, kind in enumerate(kinds) if jnp.issubdtype(kind, jnp.floating)]
 
     def total(chosen: Any, others: Any) -> Any:
         given = [None] * len(equation.invars)
