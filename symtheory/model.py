@@ -56,9 +56,14 @@ class Model:
     def __post_init__(self) -> None:
         if not callable(self.loss):
             raise InputError(f"loss must be a function of (params, sample), got {self.loss!r}")
-        for leaf in jax.tree.leaves(self.params):
-            kind = np.dtype(getattr(leaf, "dtype", float)).kind
-            if kind != "f":
+        try:
+            leaves = jax.tree.leaves(self.params)
+        except ValueError as error:
+            raise InputError(
+                f"params is no pytree: {cause(error)}; use keys of one kind in each dictionary"
+            ) from error
+        for leaf in leaves:
+            if not jnp.issubdtype(getattr(leaf, "dtype", float), jnp.floating):
                 raise InputError(
                     f"a parameter has the type {leaf.dtype}; parameters are real floating-point "
                     "arrays: split complex ones, and pass integers as constants"

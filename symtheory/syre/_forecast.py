@@ -154,7 +154,8 @@ def _forecast(
     gamma = model.weight_decay
 
     def loss(w: Any) -> Any:
-        return jnp.mean(jax.vmap(lambda z: base.evaluate(unravel(w), z))(pool))
+        value = lambda z: base.evaluate(unravel(w), z)
+        return jnp.mean(jax.vmap(value, axis_size=samples)(pool))
 
     def pulled(w: Any) -> Any:
         return loss(w) + gamma * jnp.sum(weights * (w - bias) ** 2)

@@ -63,6 +63,8 @@ def population_loss(
         InputError: Something of the model is not bound.
     """
     require_readable(model.require_bound())
+    if not model.laws:  # nothing is random
+        return PopulationLoss(lambda params: model.evaluate(params, {}))
     rows = _all_rows(model)
     if rows is not None:
         return PopulationLoss(lambda params: _average(model, params, rows))

@@ -75,6 +75,11 @@ def slow_flow(
     """
     require_readable(model.require_bound())
     model.check_params(params)
+    if not model.laws:
+        raise InputError(
+            f"the loss of {model.name} reads no random array, so its gradient has no noise and "
+            "nothing moves along its minima; give one in Model(random=...)"
+        )
     if method not in ("auto", "dense", "lanczos"):
         raise InputError(f"method is 'auto', 'dense' or 'lanczos', got {method!r}")
     for name, value, least in (
