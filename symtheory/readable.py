@@ -16,6 +16,7 @@ from symtheory.errors import InputError, cause
 from symtheory.model import Model
 from symtheory.program import equations, location, subjaxprs, trace
 from symtheory.verdict import Subject
+from symtheory.verdict._first_order import performed
 
 _RANDOM = ("random_", "threefry", "rng_")
 _POINTS = 64
@@ -177,11 +178,7 @@ def _fails(equation: Any) -> bool:
         given = [None] * len(equation.invars)
         for k, x in {**chosen, **others}.items():
             given[k] = x
-        fixed = equation.primitive.get_bind_params(equation.params)
-        # Older releases of JAX pass functions beside the parameters.
-        functions, fixed = fixed if isinstance(fixed, tuple) else ((), fixed)
-        found = equation.primitive.bind(*functions, *given, **fixed)
-        found = found if equation.primitive.multiple_results else [found]
+        found = performed(equation, given)
         real = [jnp.sum(x) for x in found if jnp.issubdtype(x.dtype, jnp.floating)]
         return sum(real, jnp.zeros(()))
 
