@@ -16,7 +16,7 @@ from symtheory.symmetry.discovery._proof import Field
 _SMALL = 24
 _CHUNK = 2_000_000
 _UNIT = 2.0**-53
-_TINY = 1e-300
+_TINY = 2.0**-1073  # a product that underflows
 _FLOOR = 1e-12
 _LOOSEST = 1e-7
 """Equations known less well than this, relative to their size, are left out."""

@@ -43,6 +43,8 @@ _MOST_LEFT_OUT = 0.1
 """Share of points left out for ties beyond which the others may be special."""
 _WEAKEST = 1e-9
 """Relative singular values below this are neither zero nor not."""
+_LOOSE = 1e-6
+"""Bounds above this, relative to the gradient, do not tell that a part of it is 0."""
 
 _ONE = Fraction(1)
 
@@ -170,10 +172,12 @@ def _subject(model: Model) -> str:
 
 
 def _live(points: Points) -> np.ndarray:
-    """Tell which parameters the loss certainly depends on."""
+    """Tell which parameters the loss certainly depends on, or may for all that is known."""
     if points.gradient.residues is not None:
         return np.any(points.gradient.residues != 0, axis=0)
-    return np.any(np.abs(points.gradient.values) > points.gradient.errors, axis=0)
+    size, errors = np.abs(points.gradient.values), points.gradient.errors
+    told = errors <= _LOOSE * np.max(size, axis=1, keepdims=True, initial=0.0)
+    return np.any(size > errors, axis=0) | ~np.any(told, axis=0)
 
 
 def _evidence(points: Points, space: NullSpace, certified: bool) -> str:
