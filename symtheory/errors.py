@@ -41,7 +41,10 @@ def cause(error: Exception) -> str:
     >>> cause(KeyError("u")), cause(StopIteration())
     ("KeyError: 'u'", 'StopIteration')
     """
-    text = " ".join(str(error).split())[:200]
+    text = str(error).strip()
+    if "Traceback" in text:  # of a function that was called back: it ends with what was raised
+        text = text.splitlines()[-1]
+    text = " ".join(text.split())[:200]
     return type(error).__name__ + (f": {text}" if text else "")
 
 

@@ -207,6 +207,4 @@ def _is_finite_somewhere(model: Model) -> bool:
     rng = np.random.default_rng(0)
     points, data = subject.points(count, rng), subject.data(rng, count)
     # Scales, variances and the like may have to be positive.
-    return any(
-        bool(np.any(np.isfinite(subject.values(x, data)))) for x in (points, np.abs(points))
-    )
+    return any(bool(np.any(np.isfinite(subject.values(x, data)))) for x in (points, np.abs(points)))
