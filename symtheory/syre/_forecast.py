@@ -13,7 +13,7 @@ from jax.extend.core import Jaxpr
 from jax.flatten_util import ravel_pytree
 
 from symtheory.errors import InputError
-from symtheory.program import trace
+from symtheory.program import equations, trace
 from symtheory.readable import require_readable
 from symtheory.symmetry import Reflection
 from symtheory.syre._model import RemovedModel
@@ -118,6 +118,11 @@ def forecast(
         raise InputError(
             f"{base.name} is pieced together ({kink}); the forecast needs four derivatives: "
             "simulate instead, or take a smooth activation"
+        )
+    if any(e.primitive.name.startswith("custom_vjp") for e in equations(closed.jaxpr)):
+        raise InputError(
+            f"{base.name} brings a rule for reverse mode only (jax.custom_vjp); the forecast needs "
+            "four derivatives: give the rule with jax.custom_jvp, or simulate instead"
         )
     with jax.enable_x64(True):
         return _forecast(model, reflection, state, key, samples, steps, learning_rate)

@@ -121,7 +121,8 @@ def _zero_flux(slope: Any, drift: Any, spread: Any, v: sympy.Symbol) -> Verdict:
     rng = np.random.default_rng(0)
     points = rng.uniform(0.2, 3.0, (len(symbols), 24))
     left, right = (
-        np.broadcast_to(sympy.lambdify(symbols, side, "numpy")(*points), 24) for side in sides
+        np.broadcast_to(sympy.lambdify(symbols, sympy.N(side, 20), "numpy")(*points), 24)
+        for side in sides  # (in floats: integers may be too large for NumPy)
     )
     # The two sides are sums of terms of either sign.
     size = np.abs(left) + np.max(np.abs(left))
