@@ -13,7 +13,15 @@ import pytest
 import symtheory as st
 from symtheory import syre
 from tests.cases.calls import CALLS
-from tests.cases.oracles import ask, assert_right, conservation_laws, discover, is_proved, verify
+from tests.cases.oracles import (
+    ask,
+    assert_never_wrong,
+    assert_right,
+    conservation_laws,
+    discover,
+    is_proved,
+    verify,
+)
 
 S, N = {"u": (), "w": ()}, st.Normal(())
 NUMBERS = itertools.count()
@@ -268,3 +276,49 @@ def test_a_certificate_of_given_reflections_reads_the_base():
     removed = st.remove_symmetries(model, weight_decay=0.1, sigma0=0.1, key=0)
     assert ask(st.certify, removed, of=[st.Reflection(lambda p: p, name="both")]) is not None
     assert isinstance(removed, syre.RemovedModel)
+
+
+def test_the_largest_entry_of_each_row_by_its_place():
+    # max(a, b) shifts with a and b: u_1 (m_1 + c u_2) + u_2 (m_2 - c u_1) is the same for every c,
+    # in each of the two inputs; beside them the rescaling of each unit.
+    def loss(p, z):
+        rows = jnp.einsum("hki,i->hk", p["W"], z["x"])
+        return (p["u"] @ jax.vmap(lambda a: a[jnp.argmax(a)])(rows) - z["y"]) ** 2
+
+    model = st.Model(loss, {"u": (2,), "W": (2, 2, 2)}, {"x": st.Normal(2), "y": N})
+    found = discover(model)
+    assert found is not None and found.total == 4
+    assert_never_wrong(found, 4)
+    laws = conservation_laws(model)
+    assert laws is not None and laws.lower >= 2
+
+
+@jax.custom_vjp
+def _squared(x):
+    return x * x
+
+
+_squared.defvjp(lambda x: (x * x, x), lambda x, g: (2 * x * g,))
+
+
+def test_a_rule_for_reverse_mode_only():
+    model = st.Model(lambda p, z: (_squared(p["u"]) * p["w"] - z["y"]) ** 2, S, {"y": N})
+    right = st.Exponential(lambda p: {"u": p["u"], "w": -2 * p["w"]}, name="right")
+    wrong = st.Exponential(lambda p: {"u": p["u"], "w": -p["w"]}, name="wrong")
+    assert is_proved(verify(model, right))
+    assert verify(model, wrong).status is st.Status.REFUTED
+    with pytest.raises(st.InputError, match=r"reverse mode only.*custom_jvp"):
+        CALLS["forecast"](model)
+
+
+def test_infinite_constants_in_a_loss_that_is_finite():
+    for loss in (
+        lambda p, z: p["u"] / jnp.inf + (p["u"] * p["w"] - z["y"]) ** 2,
+        lambda p, z: jnp.where(p["u"] < jnp.inf, (p["u"] * p["w"] - z["y"]) ** 2, jnp.nan),
+        lambda p, z: jnp.clip((p["u"] * p["w"] - z["y"]) ** 2, 0.0, jnp.inf),
+    ):
+        model = st.Model(loss, S, {"y": N})
+        rescaling = st.Exponential(lambda p: {"u": p["u"], "w": -p["w"]})
+        assert verify(model, rescaling).status is not st.Status.REFUTED
+        for call in ("verify", "verify_reflection", "discover", "conservation_laws", "derive"):
+            ask(CALLS[call], model)
