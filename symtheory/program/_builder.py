@@ -12,6 +12,7 @@ import numpy as np
 
 from symtheory.errors import PrimitiveError
 from symtheory.exact import rational
+from symtheory.program._folded import folded
 from symtheory.program._known import KNOWN, is_known
 from symtheory.program._program import Operation, Positions, Program
 from symtheory.program._walk import location
@@ -122,8 +123,11 @@ class Builder:
         self, name: str, xs: Sequence[Operand], shape: Any, kind: str, /, **params: Any
     ) -> Operand:
         """Write one operation down, or compute it where all its operands are known."""
-        if name in KNOWN and all(map(is_known, xs)) and all(map(_is_number, shape)):
-            out = KNOWN[name](*xs, **params)
+        if all(isinstance(x, np.ndarray) for x in xs) and all(map(_is_number, shape)):
+            if all(map(is_known, xs)):
+                out = KNOWN[name](*xs, **params) if name in KNOWN else None
+            else:
+                out = folded(name, xs, params)
             if out is not None:
                 return np.asarray(out)
         return self.emit_many(name, xs, [(tuple(shape), kind)], **params)[0]
@@ -335,7 +339,7 @@ class Builder:
         if factor == 1:
             return x
         if factor == -1 and isinstance(x, np.ndarray) and x.dtype.kind == "f":
-            return -x
+            return np.asarray(-x)
         kind = kind_of(x) if factor.denominator == 1 else "f"
         return self.emit("scale", [x], shape_of(x), kind, factor=factor)
 

@@ -73,17 +73,15 @@ def _rem(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
 @lowers("pow")
 def _pow(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
     """A known exponent is a power entry by entry; another one is exp(y log x)."""
-    if isinstance(y, np.ndarray) and y.size:
-        spread = np.broadcast_to(y, shape_of(x) if len(shape_of(x)) >= y.ndim else y.shape)
-        values = np.unique(spread)
-        exponents = [rational(v) for v in values if np.isfinite(v)]
-        if len(exponents) == len(values) and all(e.denominator <= _ROOTS for e in exponents):
-            if shape_of(x) != spread.shape:
-                x = b.broadcast(x, spread.shape, ())
-            if len(values) == 1:
-                return b.power(x, exponents[0])
-            which = np.searchsorted(values, spread)
-            return b.select(which, *(b.power(x, e) for e in exponents))
+    one = uniform(y)
+    x, y = b.aligned(x, y)
+    if one is not None and one.denominator <= _ROOTS:
+        return b.power(x, one)
+    if isinstance(y, np.ndarray) and y.size and np.isfinite(y).all():
+        values = np.unique(y)
+        exponents = [rational(v) for v in values]
+        if all(e.denominator <= _ROOTS for e in exponents):
+            return b.select(np.searchsorted(values, y), *(b.power(x, e) for e in exponents))
     return b.apply("pow", b.real(x), b.real(y))
 
 
