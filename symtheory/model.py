@@ -57,8 +57,7 @@ class Model:
         if not callable(self.loss):
             raise InputError(f"loss must be a function of (params, sample), got {self.loss!r}")
         for leaf in jax.tree.leaves(self.params):
-            kind = np.dtype(getattr(leaf, "dtype", float)).kind
-            if kind != "f":
+            if not jnp.issubdtype(getattr(leaf, "dtype", float), jnp.floating):
                 raise InputError(
                     f"a parameter has the type {leaf.dtype}; parameters are real floating-point "
                     "arrays: split complex ones, and pass integers as constants"

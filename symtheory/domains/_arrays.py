@@ -324,7 +324,7 @@ class ArrayDomain(Domain):
 
     def cast(self, x: np.ndarray, kind: str) -> np.ndarray:
         """See `Domain.cast`."""
-        if kind == "real":
+        if kind in ("real", "bit"):
             return elementwise(lambda v: self.scalar(Fraction(int(v))) if is_bool(v) else v, x)
         numbers = [self.as_rational(v) for v in x.reshape(-1)]
         if kind == "integer" and all(v is not None for v in numbers):

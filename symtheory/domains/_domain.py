@@ -162,8 +162,9 @@ class Domain(abc.ABC):
 
         Args:
             x: A value.
-            kind: "real" (truth values become 0 and 1), "integer" (the part behind the point is cut
-                off), or the name of a type that rounds or wraps around ("float16", "uint8").
+            kind: "real" (truth values become 0 and 1), "bit" (truth values become the integers 0
+                and 1), "integer" (the part behind the point is cut off), "reduce_precision", or the
+                name of a type that rounds or wraps around ("float16", "uint8").
         """
 
     # --- loops ---

@@ -39,7 +39,8 @@ from symtheory.domains._numbers import (
 from symtheory.errors import UnreadableError
 from symtheory.exact import rational
 from symtheory.linear_algebra._modular import PRIME, inverse, product, residue
-from symtheory.program._known import choose_known, select_known
+from symtheory.program._known import choose_known, select_known, wrapped
+from symtheory.program._types import kind_of_type
 
 
 class Residues(Domain):
@@ -511,18 +512,18 @@ class Residues(Domain):
 
     def cast(self, x: Numbers, kind: str) -> Numbers:
         """See `Domain.cast`."""
-        if kind == "real":
+        if kind in ("real", "bit"):
             return x
         if kind == "integer":
             return self._decided(lambda: enclosures.step(self._enclosure(x, _CAST), np.trunc))
-        if kind == "reduce_precision" or np.dtype(kind).kind not in "iu":
+        if kind == "reduce_precision" or kind_of_type(kind) not in "iu":
             self.refuse(f"a cast to {kind}, which rounds")
 
         def wrap() -> Enclosure:
             self._enclosure(x, _CAST)
             whole, certain = self._whole(x)
             radius = np.where(certain, 0.0, np.inf)
-            return Enclosure(whole.astype(kind).astype(float), radius)
+            return Enclosure(wrapped(whole, kind).astype(float), radius)
 
         return self._decided(wrap)
 

@@ -127,7 +127,7 @@ class Builder:
             if all(map(is_known, xs)):
                 out = KNOWN[name](*xs, **params) if name in KNOWN else None
             else:
-                out = folded(name, xs, params)
+                out = folded(name, list(xs), params)
             if out is not None:
                 return np.asarray(out)
         return self.emit_many(name, xs, [(tuple(shape), kind)], **params)[0]

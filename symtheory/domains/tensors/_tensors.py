@@ -238,7 +238,7 @@ class Tensors(Domain):
 
     def cast(self, x: Any, kind: str) -> Any:
         """See `Domain.cast`; truth values are numbers already."""
-        if kind != "real":
+        if kind not in ("real", "bit"):
             self.refuse(f"a cast to {kind}, which rounds")
         return self._value(x, "a cast")
 

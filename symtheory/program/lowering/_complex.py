@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from symtheory.program._builder import Builder, Complex, Operand, shape_of
+from symtheory.program._types import kind_of_type
 from symtheory.program.lowering._rule import RULES, lowers
 
 Pair = Complex
@@ -98,7 +99,7 @@ def lower_complex(b: Builder, eqn: Any, xs: list[Operand]) -> Any:
         return Complex(real, b.add(dot(x.real, y.imag), dot(x.imag, y.real)))
     if name == "convert_element_type":
         x = as_complex(b, xs[0])
-        return x if np.dtype(eqn.params["new_dtype"]).kind == "c" else x.real
+        return x if kind_of_type(eqn.params["new_dtype"]) == "c" else x.real
     if name == "fft":
         return _fft(b, eqn, xs[0])
     return b.refuse(f"the primitive {name!r} of complex numbers", "write it with real numbers")

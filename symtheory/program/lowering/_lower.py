@@ -15,6 +15,7 @@ from symtheory.program._builder import Builder, Complex, Operand, Ref, shape_of
 from symtheory.program._known import is_known
 from symtheory.program._program import Program
 from symtheory.program._trace import trace
+from symtheory.program._types import held, kind_of_type
 from symtheory.program.lowering import (  # noqa: F401  (each enters its rules into the table)
     _contractions,
     _elementwise,
@@ -25,7 +26,7 @@ from symtheory.program.lowering import (  # noqa: F401  (each enters its rules i
 )
 from symtheory.program.lowering._complex import as_complex, lower_complex
 from symtheory.program.lowering._elementwise import gaussian, is_gaussian
-from symtheory.program.lowering._rule import RULES
+from symtheory.program.lowering._rule import RULES, all_stored
 
 _MOST_TURNS = 10_000
 """Turns of a `while` loop that are written out."""
@@ -68,10 +69,9 @@ def lower_function(function: Callable[..., Any], *structures: Any) -> tuple[Prog
 
 
 def _input(b: Builder, aval: Any) -> Any:
-    dtype = np.dtype(aval.dtype)
-    if dtype.kind == "c":
+    if kind_of_type(aval.dtype) == "c":
         return Complex(b.input(aval.shape, "f"), b.input(aval.shape, "f"))
-    return b.input(aval.shape, "i" if dtype.kind == "u" else dtype.kind)
+    return b.input(aval.shape, _kind(aval))
 
 
 def _constant(value: Any) -> Operand:
@@ -80,10 +80,7 @@ def _constant(value: Any) -> Operand:
             "the loss draws random numbers itself; make them part of the sample (`random=` of the "
             "model)"
         )
-    array = np.asarray(value)
-    if array.dtype.kind not in "biufc":  # bfloat16 and the like
-        array = array.astype(np.float64)
-    return array
+    return held(np.asarray(value))
 
 
 def _walk(
@@ -125,11 +122,12 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
         out = RULES[name](b, equation, *xs)
     else:
         b.refuse(f"the primitive {name!r}")
-    return list(out) if equation.primitive.multiple_results else [out]
+    outputs = list(out) if equation.primitive.multiple_results else [out]
+    return all_stored(b, equation, outputs)
 
 
 def _gives_integers(equation: Any) -> bool:
-    kinds = {np.dtype(v.aval.dtype).kind for v in equation.outvars if _has_dtype(v)}
+    kinds = {kind_of_type(v.aval.dtype) for v in equation.outvars if _has_dtype(v)}
     return kinds <= set("biu") and equation.primitive.name not in (*_CONTROL, *_CALLS)
 
 
@@ -145,7 +143,7 @@ def _computed(equation: Any, xs: list[Operand]) -> list[Operand]:
         ]
         out = equation.primitive.bind(*typed, **equation.params)
     outs = out if equation.primitive.multiple_results else [out]
-    return [np.asarray(x) for x in outs]
+    return [held(np.asarray(x)) for x in outs]
 
 
 # --- calls and loops ---------------------------------------------------------------------------
@@ -193,7 +191,7 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if any(isinstance(x, Complex) for x in (*refs, *outputs)):
         return _unrolled(b, equation, xs, n, m)
     outputs = [
-        inner.real(x) if np.dtype(v.dtype).kind == "f" else x
+        inner.real(x) if kind_of_type(v.dtype) == "f" else x
         for x, v in zip(outputs, closed.out_avals, strict=True)
     ]
     body = inner.finish([x for x in refs if isinstance(x, Ref)], outputs)
@@ -213,7 +211,7 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
 
 
 def _kind(aval: Any) -> str:
-    kind = np.dtype(aval.dtype).kind
+    kind = kind_of_type(aval.dtype)
     return "i" if kind == "u" else kind
 
 
