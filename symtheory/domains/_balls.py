@@ -11,7 +11,8 @@ from typing import Any
 import flint
 from flint import arb
 
-from symtheory.domains._arrays import ArrayDomain, Scalar
+from symtheory.domains._arrays import ArrayDomain
+from symtheory.domains._entries import Scalar
 from symtheory.domains._rationals import as_fmpq, as_fraction
 from symtheory.errors import SymtheoryError
 

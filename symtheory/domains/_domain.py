@@ -232,4 +232,16 @@ class Domain(abc.ABC):
         )
 
 
+def spoken(function: str) -> str:
+    """Return an elementary function in words, for messages.
+
+    >>> spoken("tanh"), spoken("cospi")
+    ("the function 'tanh'", 'cos(pi x), as in a Fourier transform')
+    """
+    if function in ("cospi", "sinpi"):
+        return f"{function[:3]}(pi x), as in a Fourier transform"
+    words = {"quotient": "a quotient of integers", "rem": "a remainder of a division"}
+    return words.get(function, f"the function {function!r}")
+
+
 __all__ = ["Domain", "UnreadableError"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import sympy
 
-from symtheory.domains._arrays import ArrayDomain, Scalar
+from symtheory.domains._arrays import ArrayDomain
+from symtheory.domains._entries import Scalar
 
 
 class Expressions(ArrayDomain):

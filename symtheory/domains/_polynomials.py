@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from symtheory.domains._arrays import ArrayDomain, Scalar
+from symtheory.domains._arrays import ArrayDomain
+from symtheory.domains._entries import Scalar
 from symtheory.domains._rationals import as_fraction
 from symtheory.domains.ring._element import Element, is_partial, level, total
 from symtheory.domains.ring._indicators import manifest_sign

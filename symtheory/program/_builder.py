@@ -15,7 +15,7 @@ from symtheory.exact import rational
 from symtheory.program._folded import folded
 from symtheory.program._known import KNOWN, is_known
 from symtheory.program._program import Operation, Positions, Program
-from symtheory.program._walk import location
+from symtheory.program._walk import located
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,11 +158,9 @@ class Builder:
         Raises:
             PrimitiveError: Always.
         """
-        where = location(self.source)
-        at = f" (at {where})" if where else ""
-        raise PrimitiveError(
-            f"symtheory cannot read {what} in this loss{at}; "
-            + (remedy or "write the loss without it, or use a numerical route (st.simulate)")
+        remedy = remedy or "write the loss without it, or use a numerical route (st.simulate)"
+        raise located(
+            PrimitiveError(f"symtheory cannot read {what} in this loss; {remedy}"), self.source
         )
 
     def finish(self, inputs: Sequence[Ref], outputs: Sequence[Operand]) -> Program:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 
 def kind_of_type(dtype: Any) -> str:
-    """Return "b", "i", "u", "f" or "c".
+    """Return "b", "i", "u", "f" or "c"; "k" for keys of random numbers.
 
     >>> [kind_of_type(t) for t in (bool, "int4", "uint8", "bfloat16", "float8_e4m3fn", complex)]
     ['b', 'i', 'u', 'f', 'f', 'c']
     """
+    if jnp.issubdtype(dtype, jax.dtypes.extended):  # keys of random numbers
+        return "k"
     dtype = np.dtype(dtype)
     for kind, parent in (
         ("f", jnp.floating), ("b", jnp.bool_), ("u", jnp.unsignedinteger), ("i", jnp.integer),

@@ -154,7 +154,11 @@ def _completed(b: Builder, z: Complex, axis: int, n: int) -> Complex:
 
 def _transform(b: Builder, z: Complex, axis: int, n: int, inverse: bool) -> Complex:
     turns = np.outer(np.arange(n), np.arange(n)) % n * (2.0 / n)
-    cosine, sine = b.apply("cospi", turns), b.apply("sinpi", turns if inverse else -turns)
+    turns = turns if inverse else -turns
+    if n in (1, 2, 4):  # what is multiplied by is -1, 0 or 1
+        cosine, sine = np.rint(np.cos(np.pi * turns)), np.rint(np.sin(np.pi * turns))
+    else:
+        cosine, sine = b.apply("cospi", turns), b.apply("sinpi", turns)
     ndim = len(shape_of(z))
     order = [k for k in range(ndim) if k != axis]
     back = [*(k + 1 for k in range(axis)), 0, *(k + 1 for k in range(axis, ndim - 1))]

@@ -15,7 +15,7 @@ from symtheory.exact import rational
 from symtheory.program._builder import Builder, Complex, Operand, kind_of, shape_of, uniform
 from symtheory.program._functions import FUNCTIONS
 from symtheory.program._known import is_known
-from symtheory.program._types import kind_of_type, wraps
+from symtheory.program._types import kind_of_type
 from symtheory.program.lowering._rule import alias, kind_out, lowers, stored
 
 _ROOTS = 12
@@ -127,6 +127,8 @@ def _compare(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
 @lowers("and", "or", "xor", "not")
 def _logic(b: Builder, eqn: Any, *xs: Operand) -> Operand:
     if kind_out(eqn) != "b" and not all(map(is_known, xs)):
+        if eqn.primitive.name == "not":  # of all bits: ~n = -n - 1
+            return b.sub(np.asarray(-1), xs[0])
         b.refuse(f"the bits of integers ({eqn.primitive.name})")
     return b.apply(eqn.primitive.name, *xs, kind=kind_of(xs[0]))
 
@@ -152,7 +154,7 @@ def _convert(b: Builder, eqn: Any, x: Operand) -> Operand:
         if kind == "i":
             return stored(b, x, dtype)
         whole = b.cast(x, "integer", "i")
-        if not wraps(dtype):
+        if dtype == np.int64:
             return whole
         # What is too large for the type becomes its largest number.
         low, high = (np.asarray(n) for n in (jnp.iinfo(dtype).min, jnp.iinfo(dtype).max))

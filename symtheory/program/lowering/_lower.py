@@ -16,6 +16,7 @@ from symtheory.program._known import is_known
 from symtheory.program._program import Program
 from symtheory.program._trace import trace
 from symtheory.program._types import held, kind_of_type
+from symtheory.program._walk import Called
 from symtheory.program.lowering import (  # noqa: F401  (each enters its rules into the table)
     _contractions,
     _elementwise,
@@ -75,11 +76,8 @@ def _input(b: Builder, aval: Any) -> Any:
 
 
 def _constant(value: Any) -> Operand:
-    if jnp.issubdtype(getattr(value, "dtype", np.float64), jax.dtypes.prng_key):
-        raise UnreadableError(
-            "the loss draws random numbers itself; make them part of the sample (`random=` of the "
-            "model)"
-        )
+    if kind_of_type(getattr(value, "dtype", np.float64)) == "k":
+        return value  # what draws from it is refused, with its line
     return held(np.asarray(value))
 
 
@@ -95,7 +93,7 @@ def _walk(
 
     outer = b.source
     for equation in jaxpr.eqns:
-        b.source = equation
+        b.source = equation if outer is None else Called(equation, outer)
         outputs = _equation(b, equation, [look_up(atom) for atom in equation.invars])
         values.update(zip(equation.outvars, outputs, strict=True))
     b.source = outer
@@ -105,7 +103,9 @@ def _walk(
 def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     name = equation.primitive.name
     if name.startswith(("random_", "threefry", "rng_")):
-        b.refuse("random numbers drawn inside", "make them part of the sample (`random=`)")
+        b.refuse(
+            "random numbers drawn inside", "make them part of the sample (`random=` of the model)"
+        )
     if xs and all(map(is_known, xs)) and _gives_integers(equation):
         return _computed(equation, xs)
     if name in _CONTROL:
@@ -176,6 +176,7 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if any(isinstance(x, Complex) for x in xs):
         return _unrolled(b, equation, xs, n, m)
     inner = Builder()
+    inner.source = b.source
     avals = closed.in_avals
     fixed = {k: x for k, x in enumerate(xs[:n]) if isinstance(x, np.ndarray)}
     kinds = _carry_kinds(xs[n : n + m], avals[n : n + m])
@@ -289,21 +290,28 @@ def _cond(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if is_known(which):
         return _body(b, branches[min(max(int(which), 0), len(branches) - 1)], rest)
     results = [_body(b, branch, rest) for branch in branches]
-    last = np.asarray(len(branches) - 1)
-    index = b.extremum(b.extremum(which, np.zeros((), dtype=np.int64), True), last, False)
-    return [_selected(b, index, column) for column in zip(*results, strict=True)]
+    conditions = _conditions(b, which, len(branches))
+    return [_selected(b, conditions, column) for column in zip(*results, strict=True)]
 
 
-def _selected(b: Builder, index: Operand, column: Sequence[Operand]) -> Operand:
+def _conditions(b: Builder, which: Operand, count: int) -> list[Operand]:
+    """Return whether the second branch and those after it are reached; two hang on a comparison."""
+    made = which.definition if isinstance(which, Ref) else None
+    if count == 2 and made is not None and made.name == "cast" and made.params["kind"] == "bit":
+        return b.operands(made)
+    return [b.compare("ge", which, np.asarray(k)) for k in range(1, count)]
+
+
+def _selected(b: Builder, conditions: Sequence[Operand], column: Sequence[Operand]) -> Operand:
     if any(isinstance(x, Complex) for x in column):
         pairs = [as_complex(b, x) for x in column]
         return Complex(
-            _selected(b, index, [p.real for p in pairs]),
-            _selected(b, index, [p.imag for p in pairs]),
+            _selected(b, conditions, [p.real for p in pairs]),
+            _selected(b, conditions, [p.imag for p in pairs]),
         )
     out = column[0]
-    for k, case in enumerate(column[1:], 1):
-        out = b.select(b.compare("ge", index, np.asarray(k)), out, case)
+    for condition, case in zip(conditions, column[1:], strict=True):
+        out = b.select(condition, out, case)
     return out
 
 

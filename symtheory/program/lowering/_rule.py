@@ -59,7 +59,7 @@ STORED_ALREADY = frozenset({
     "sharding_constraint", "pvary", "copy_start", "optimization_barrier", "empty", "empty2",
     "select_n", "max", "min", "clamp", "reduce_max", "reduce_min", "cummax", "cummin",
     "reduce_window_max", "reduce_window_min", "sort", "top_k", "argmax", "argmin", "sign", "floor",
-    "ceil", "round", "rem", "and", "or", "xor", "not", "real", "imag",
+    "ceil", "round", "rem", "and", "or", "xor", "real", "imag",
 })  # fmt: skip
 """Primitives whose results are entries of their operands, or whole numbers no larger than these."""
 _EXACT_IN_FLOATS = frozenset({"neg", "abs"})
