@@ -38,9 +38,10 @@ def _factors(b: Builder, eqn: Any, *xs: Operand) -> list[Operand]:
     if _is_coarse(eqn.params["precision"]):
         return [b.cast(b.real(x), "reduce_precision", "f") for x in xs]
     dtype = eqn.outvars[0].aval.dtype
-    mine = [v.aval.dtype for v in eqn.invars]
-    return [x if t == dtype or not rounds(dtype) else stored(b, x, dtype)
-            for x, t in zip(xs, mine, strict=True)]  # fmt: skip
+    if not rounds(dtype):
+        return list(xs)
+    types = [v.aval.dtype for v in eqn.invars]
+    return [x if t == dtype else stored(b, x, dtype) for x, t in zip(xs, types, strict=True)]
 
 
 def _is_coarse(precision: Any) -> bool:

@@ -330,4 +330,7 @@ _CONTROL: dict[str, Callable[..., list[Operand]]] = {
     "custom_linear_solve": _linear_solve,
 }
 
-__all__ = ["lower", "lower_function"]
+ENTERED = _CALLS | frozenset(_CONTROL)
+"""Primitives that are entered: calls, loops and branches."""
+
+__all__ = ["ENTERED", "lower", "lower_function"]

@@ -216,4 +216,9 @@ NEAR_MISSES: dict[str, tuple[Case, int]] = {
             jnp.sort(jnp.concatenate([p["v"], p["w"]]))),
              {"v": struct(3), "w": struct(2)}, (struct(),), 1, 0, 0), 0,
     ),
+    "a slice that is empty": (
+        Case(lambda p, x: jnp.tanh(jnp.concatenate([p["v"][:0], p["v"], p["w"][3:]]) @ x)
+             + jnp.sum(p["w"][:0] ** 2) + jnp.sum(jnp.sin(p["w"])),
+             {"v": struct(3), "w": struct(3)}, (struct(3),), 0, 0, 2), 0,  # of w
+    ),
 }  # fmt: skip
