@@ -199,6 +199,9 @@ class ArrayDomain(Domain):
         return elementwise(lambda v: self._power(v, exponent), x)
 
     def _power(self, base: Any, exponent: Fraction) -> Any:
+        if isinstance(base, float):  # infinite or undefined; its inverse is 0
+            power = base ** float(exponent)
+            return self.scalar(rational(power)) if math.isfinite(power) else power
         if exponent.denominator == 1:
             n = int(exponent)
             return base**n if n >= 0 else 1 / base**-n

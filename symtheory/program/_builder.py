@@ -57,6 +57,9 @@ Operand = Any
 """A `Ref`, a NumPy array that is known, a `Complex` of these, `Positions`, or a symbolic size."""
 
 
+_TYPES = {"f": np.float64, "i": np.int64, "b": np.bool_}
+
+
 def shape_of(x: Operand) -> tuple[Any, ...]:
     """Return the shape of an operand."""
     return x.sizes if isinstance(x, Positions) else tuple(getattr(x, "shape", ()))
@@ -134,8 +137,10 @@ class Builder:
 
     def emit_many(
         self, name: str, xs: Sequence[Operand], outputs: Sequence[tuple[Any, str]], /, **params: Any
-    ) -> list[Ref]:
-        """Write an operation with several results down."""
+    ) -> list[Any]:
+        """Write an operation with several results down; without any entries they are constants."""
+        if all(0 in shape for shape, _ in outputs):
+            return [np.zeros(shape, dtype=_TYPES[kind]) for shape, kind in outputs]
         numbers = tuple(self.number(x) for x in xs)
         refs = [self._new(shape, kind) for shape, kind in outputs]
         operation = Operation(

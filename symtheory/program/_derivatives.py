@@ -112,7 +112,7 @@ def _evaluate(jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Any]) -> 
             outputs = arguments
         elif name in ("max", "min"):
             outputs = [_chosen(name, *arguments)]
-        elif name in ("reduce_max", "reduce_min") and jnp.size(arguments[0]) <= _FOLDED:
+        elif name in ("reduce_max", "reduce_min") and 0 < jnp.size(arguments[0]) <= _FOLDED:
             outputs = [_folded(name.removeprefix("reduce_"), arguments[0], params["axes"])]
         elif isinstance(body, ClosedJaxpr):
             outputs = _evaluate(body.jaxpr, body.consts, arguments)

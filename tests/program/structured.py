@@ -83,6 +83,7 @@ CASES = {
     "top k": (lambda x: lax.top_k(x, 2)[0] * 3, [(4,)]),
     "top k places": (lambda x: x[lax.top_k(x, 2)[1]] ** 2, [(4,)]),
     "argmax": (lambda x: x[jnp.argmax(x)] * 2, [(4,)]),
+    "largest of each row": (lambda x: jax.vmap(lambda a: a[jnp.argmax(a)])(x) * 2, [(2, 3)]),
     "argmin axis": (lambda x: jnp.take_along_axis(x, jnp.argmin(x, 1)[:, None], 1), [(2, 3)]),
     "label by value": (labelled, [(3,)]),
     "one hot of argmax": (lambda x: jax.nn.one_hot(jnp.argmax(x), 3) * x, [(3,)]),
