@@ -277,11 +277,13 @@ class Prover:
             )
         out = proved(self._model, fields, how)
         left = [k for k, verdict in enumerate(out) if verdict is None]
-        outcomes = fields_claim(self._model, [fields[k] for k in left]).test_each()
         unproved = _unproved(evidence, self._loss.redefines_derivatives)
+        if self._loss.redefines_derivatives:  # the gradient that is evaluated is another one
+            return [verdict or unproved for verdict in out]
+        outcomes = fields_claim(self._model, [fields[k] for k in left]).test_each()
         for k, outcome in zip(left, outcomes, strict=True):
             out[k] = unproved if outcome.agrees is not False else refuted(_CLAIM, outcome)
-        return [verdict for verdict in out if verdict is not None]
+        return [verdict or unproved for verdict in out]
 
     def _by_degrees(self, field: Field) -> str:
         if not field.is_diagonal:
