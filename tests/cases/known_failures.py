@@ -54,7 +54,6 @@ KNOWN_FAILURES: dict[str, tuple[str, ...]] = {
     "test_crossing_null_sets.py": ("test_no_flip_of_a_side[integer]",),
     "test_missed_symmetries.py": (
         "test_case_budget_larger_block",
-        "test_case_conservation_integer_labels[integer]",
         "test_case_flax_attention_heads[False]",
         "test_case_sliced_first_axis[2]",
         "test_collinear_data",
@@ -65,7 +64,6 @@ KNOWN_FAILURES: dict[str, tuple[str, ...]] = {
         "test_g_embed_integer_columns_without_a_cast",
         "test_i_complex_quaternion",
         "test_k_batch_integer_labels_without_a_cast",
-        "test_k_batch_laws",
         "test_softmax_grows",
     ),
     "test_no_tracebacks.py": (
@@ -95,19 +93,5 @@ KNOWN_FAILURES: dict[str, tuple[str, ...]] = {
     "test_precision.py": (
         "test_a_large_multiple_of_zero_refutes_nothing[hyperbolic]",
         "test_a_symmetry_at_any_size[1e+200]",
-    ),
-    "test_spellings.py": (
-        "test_conservation_laws_of_a_relu_layer[act_at_max]",
-        "test_conservation_laws_of_a_relu_layer[act_root_of_square]",
-        "test_discover_relu_layer[act_fori_loop]",
-        "test_reflections_of_a_relu_layer[act_cumulative]",
-        "test_reflections_of_a_relu_layer[act_fori_loop]",
-        "test_reflections_of_a_relu_layer[act_gathered]",
-        "test_reflections_of_a_relu_layer[act_lax_map]",
-        "test_reflections_of_a_relu_layer[act_split_concatenate]",
-        "test_reflections_of_a_relu_layer[act_update_slices]",
-        "test_reflections_of_a_relu_layer[linear_permuted]",
-        "test_reflections_of_a_relu_layer[linear_two_halves]",
-        "test_reflections_of_a_relu_layer[scan_over_units]",
     ),
 }
