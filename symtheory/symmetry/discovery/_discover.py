@@ -20,7 +20,7 @@ from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpac
 from symtheory.symmetry.discovery._grading import weights
 from symtheory.symmetry.discovery._names import Kind, recognize
 from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
-from symtheory.symmetry.discovery._proof import Field, Prover, proved
+from symtheory.symmetry.discovery._proof import Field, Prover, proved, refuted
 from symtheory.symmetry.discovery._result import Discovery, Found, Group, describe, layout_of
 from symtheory.symmetry.discovery._structure import structure, symmetric_part
 from symtheory.verdict import (
@@ -45,6 +45,9 @@ _WEAKEST = 1e-9
 """Relative singular values below this are neither zero nor not."""
 _LOOSE = 1e-6
 """Bounds above this, relative to the gradient, do not tell that a part of it is 0."""
+
+_ATTEMPTS = 3
+"""How often the equations are solved; after the first time with points of more magnitudes."""
 
 _ONE = Fraction(1)
 
@@ -134,14 +137,22 @@ def _everything(
             if np.any(_live(points) & ~live):
                 live = _live(points)
                 blocks = split(grades, live)
-        report("solve for the generators", 0, 0)
-        space = solve(points, blocks)
-        deadline.check()
-        report("prove the generators", 0, 0)
-        evidence = _evidence(points, space, certified)
-        verdicts = prover.verdicts(space.fields, evidence)
-        kinds = _kinds(model, prover, space.fields, verdicts)
-        trivial = _trivial(model, prover, live, evidence)
+        for attempt in range(_ATTEMPTS):
+            report("solve for the generators", 0, 0)
+            space = solve(points, blocks)
+            deadline.check()
+            report("prove the generators", 0, 0)
+            evidence = _evidence(points, space, certified)
+            verdicts = prover.verdicts(space.fields, evidence)
+            kinds = _kinds(model, prover, space.fields, verdicts)
+            trivial = _trivial(model, prover, live, evidence)
+            found = [*verdicts, *trivial.values()]
+            if attempt + 1 == _ATTEMPTS or all(v.status != Status.REFUTED for v in found):
+                break
+            # What holds near the origin fails elsewhere: points of more magnitudes tell.
+            points = points.join(sampler.draw(far=True))
+            live = live | _live(points)
+            blocks = split(grades, live)
     except BudgetError as error:
         return _undecided(model, str(error), started)
     report("structure of what was found", 0, 0)
@@ -204,8 +215,11 @@ def _trivial(model: Model, prover: Prover, live: np.ndarray, evidence: str) -> d
         proof = prover.shift([(list(model.leaves).index(name), -1)]) if whole else None
         how = proof.how if proof else prover.vanishes([Field({}, {i: _ONE}) for i in dead])
         claim = f"the loss does not depend on {label}: trivially symmetric there"
+        recheck = independence_claim(model, dead)
         if how:
-            out[label] = prove(claim, Derivation(how), independence_claim(model, dead))
+            out[label] = prove(claim, Derivation(how), recheck)
+        elif (outcome := recheck.test()).agrees is False:
+            out[label] = refuted(claim, outcome)
         else:
             out[label] = Verdict(Status.SUPPORTED, claim, how=evidence)
     return out

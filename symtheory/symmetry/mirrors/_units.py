@@ -16,6 +16,8 @@ from symtheory.readable import nowhere_finite
 POINTS = 6
 _TRIED = 4 * POINTS
 _MOST = 200
+_ROUNDING = 1e-12
+"""Relative gradients up to this count as none: sums and differences of the same may leave some."""
 
 Axis = tuple[int, int]
 """Number of a leaf, and one of its axes (0 for a scalar)."""
@@ -112,7 +114,8 @@ def unit_axes(probe: Probe) -> list[list[Axis]]:
                 continue
             left, was = (_unit(g[other[0]], other[1], unit) for g in (after, before))
             rest = _others(after[other[0]], other[1], unit)
-            if not np.any(left) and np.any(was) and (size[axis] == 1 or np.any(rest)):
+            gone = np.max(left, initial=0.0) <= _ROUNDING * np.max(was, initial=0.0)
+            if gone and np.any(was) and (size[axis] == 1 or np.any(rest)):
                 owner[root(other)] = root(axis)
     groups: dict[Axis, list[Axis]] = {}
     for axis in axes:
