@@ -8,15 +8,15 @@ import sympy
 
 from symtheory.comparison import Experiment, FinalCharge
 from symtheory.theory import Equilibrium, Expression, Law, MatrixLaw
-from symtheory.verdict import Verdict
+from symtheory.verdict import Status, Verdict
 
 _LONGEST = 400
-_MARKS = {
-    "proved": "[bold green]proved[/]",
-    "supported": "[green]supported[/]",
-    "refuted": "[bold red]refuted[/]",
-    "inconclusive": "[yellow]inconclusive[/]",
-    "not_applicable": "[dim]not applicable[/]",
+_MARKS: dict[str, str] = {
+    Status.PROVED: "[bold green]proved[/]",
+    Status.SUPPORTED: "[green]supported[/]",
+    Status.REFUTED: "[bold red]refuted[/]",
+    Status.INCONCLUSIVE: "[yellow]inconclusive[/]",
+    Status.NOT_APPLICABLE: "[dim]not applicable[/]",
 }
 
 
