@@ -13,7 +13,8 @@ from symtheory.commands._options import Json, Seed
 from symtheory.commands._outputs import finish, marked, note, plain
 
 _FAST_SECONDS = 1.0
-_CITING = "proved up to citations"
+_UP_TO_CITATIONS = " up to citations"
+_CITING = f"proved{_UP_TO_CITATIONS}"
 _SHORT = {"not_applicable": "-", _CITING: "proved*"}
 
 
@@ -105,10 +106,7 @@ def _details(outcome: Any) -> list[str]:
 
 
 def _cell(status: str) -> str:
-    from symtheory.verdict import Status
-
-    shown = f"{_SHORT.get(status, status):<13}"
-    return marked(Status.PROVED if status == _CITING else status, shown)
+    return marked(status.removesuffix(_UP_TO_CITATIONS), f"{_SHORT.get(status, status):<13}")
 
 
 def _why(outcome: Any) -> str:

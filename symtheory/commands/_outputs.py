@@ -29,10 +29,7 @@ def plain(text: str) -> str:
 def _styles() -> dict[str, str]:
     from symtheory.verdict import Status  # not at import: --help loads nothing heavy
 
-    return {
-        Status.PROVED: "bold green", Status.SUPPORTED: "green", Status.REFUTED: "bold red",
-        Status.INCONCLUSIVE: "yellow", Status.NOT_APPLICABLE: "dim",
-    }  # fmt: skip
+    return dict(zip(Status, ("bold green", "green", "bold red", "yellow", "dim"), strict=True))
 
 
 def marked(status: str, text: str = "") -> str:

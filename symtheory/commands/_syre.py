@@ -92,7 +92,6 @@ def certificate_lines(verdict: Any) -> list[str]:
     """Return the certificate as lines of marked-up text."""
     from symtheory.verdict import Status
 
-    fine = (Status.PROVED, Status.NOT_APPLICABLE)
     lines = [f"[bold]Certificate[/]  {plain(verdict.claim)}: {marked(verdict.status)}"]
     numbers = verdict.measured
     if not numbers:
@@ -103,7 +102,11 @@ def certificate_lines(verdict: Any) -> list[str]:
         kept = f"  kept {item['kept']}" if item["kept"] else ""
         text = f"{item['name']}  {item['count']} x  rank {item['rank']}{strength}{kept}"
         lines.append(f"  {plain(text)}  {marked(part.status)}")
-        bad = [p for p in part.parts if p.status not in fine]
+        bad = [
+            p
+            for p in part.parts
+            if p.status is not Status.PROVED and p.status is not Status.NOT_APPLICABLE
+        ]
         lines += [f"    [dim]{plain(p.claim)}: {p.status}; {plain(p.how)}[/]" for p in bad]
     if numbers["weakest"] is not None:
         bound = numbers["bound"]

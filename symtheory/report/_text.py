@@ -11,19 +11,15 @@ from symtheory.theory import Equilibrium, Expression, Law, MatrixLaw
 from symtheory.verdict import Status, Verdict
 
 _LONGEST = 400
-_MARKS: dict[str, str] = {
-    Status.PROVED: "[bold green]proved[/]",
-    Status.SUPPORTED: "[green]supported[/]",
-    Status.REFUTED: "[bold red]refuted[/]",
-    Status.INCONCLUSIVE: "[yellow]inconclusive[/]",
-    Status.NOT_APPLICABLE: "[dim]not applicable[/]",
-}
+_STYLES: dict[str, str] = dict(
+    zip(Status, ("bold green", "green", "bold red", "yellow", "dim"), strict=True)
+)
 
 
 def mark(verdict: Any) -> str:
     """Return a status with its colour."""
     status = str(getattr(verdict, "status", verdict))
-    return _MARKS.get(status, status)
+    return f"[{_STYLES[status]}]{status.replace('_', ' ')}[/]" if status in _STYLES else status
 
 
 def formula(expression: Expression) -> str:
