@@ -66,6 +66,7 @@ def command(
     from symtheory.source import fill
     from symtheory.symmetry import conservation_laws, discover
     from symtheory.theory import derive_entries
+    from symtheory.verdict import Status
 
     with reporting(quiet=as_json) as progress:
         source = load(model)
@@ -94,8 +95,8 @@ def command(
         chosen = next(iter(source.select(symmetry, bound)), None) or found.family()
         if chosen is None:
             lines.append("no symmetric linear generator, so there is no charge law to test")
-            data["verdict"] = {"status": "not_applicable"}
-            finish(as_json, "run", data, lines, "not_applicable")
+            data["verdict"] = {"status": str(Status.NOT_APPLICABLE)}
+            finish(as_json, "run", data, lines, Status.NOT_APPLICABLE)
         law = derive_entries(sized, chosen, seed=seed)
         if law.noise is not None and not law.noise.smooth and sized.unbound:
             law = derive_entries(bound, chosen, seed=seed)
@@ -103,7 +104,7 @@ def command(
         data["laws"] = [report.law_data(law)]
         if law.charge is None or law.noise is None:
             data["verdict"] = law.verdict.to_json()
-            finish(as_json, "run", data, lines, str(law.status))
+            finish(as_json, "run", data, lines, law.status)
         default = None if size or value else example
         settings = plan(
             law,
@@ -124,7 +125,7 @@ def command(
             picture = report.save(report.draw(result), out / f"{bound.name}.png")
             data["picture"] = str(picture)
             lines += ["", f"[bold]Picture[/]   {picture}"]
-    finish(as_json, "run", data, lines, str(result.verdict.status))
+    finish(as_json, "run", data, lines, result.verdict.status)
 
 
 def _between(counts: Any) -> str:

@@ -12,20 +12,17 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 
-from symtheory.comparison._compare import (
+from symtheory.comparison._compare import evidence, identical_replicas, windows
+from symtheory.comparison._final import (
     FinalCharge,
-    Prediction,
     diagonal_weights,
-    evidence,
     final_charges,
     final_total,
-    identical_replicas,
     initialization_independence,
-    predict,
-    windows,
 )
 from symtheory.comparison._power import POWER, checked_power
 from symtheory.comparison._power import verdicts as power_verdicts
+from symtheory.comparison._prediction import Prediction, predict
 from symtheory.comparison._verdicts import diverged_verdict
 from symtheory.errors import InputError
 from symtheory.model import Model

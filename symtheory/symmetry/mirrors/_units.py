@@ -12,6 +12,7 @@ from symtheory import shapes
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.readable import nowhere_finite
+from symtheory.verdict import QUICKLY
 
 POINTS = 6
 _TRIED = 4 * POINTS
@@ -48,8 +49,8 @@ class Probe:
             def loss(leaves: Any, z: Any) -> Any:
                 return model.evaluate(jax.tree.unflatten(self.tree, leaves), z, values)
 
-            self._loss = jax.jit(jax.vmap(loss))
-            self._slope = jax.jit(jax.vmap(jax.grad(loss)))
+            self._loss = jax.jit(jax.vmap(loss), compiler_options=QUICKLY)
+            self._slope = jax.jit(jax.vmap(jax.grad(loss)), compiler_options=QUICKLY)
             # Half of the points are positive: scales, variances and the like may have to be.
             drawn = [rng.normal(size=(_TRIED, *shape)) for shape in self.shapes]
             theta = [np.concatenate([x[: _TRIED // 2], np.abs(x[_TRIED // 2 :])]) for x in drawn]
