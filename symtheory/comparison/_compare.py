@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from symtheory.comparison._power import POWER, Evidence, checked_power, identica
 from symtheory.comparison._power import verdicts as power_verdicts
 from symtheory.comparison._verdicts import diverged_verdict
 from symtheory.errors import InputError
+from symtheory.program import NO_DEADLINE, Deadline
 from symtheory.simulation import SDE, SGD, GradientFlow, Run
 from symtheory.theory import Flow, Law
 from symtheory.verdict import Status, Verdict, conjunction
@@ -60,15 +62,19 @@ class Prediction:
         return mean_over_replicas((self.pools[:, :-1][:, window] @ weights).mean(axis=1))
 
 
-def predict(law: Law, run: Run, *, temperature: float | None = None) -> Prediction:
+def predict(
+    law: Law, run: Run, *, temperature: float | None = None, deadline: Deadline = NO_DEADLINE
+) -> Prediction:
     """Integrate the Noether flow of a law for the settings and starting points of a run.
 
     Args:
         law: The law.
         run: The run; only its settings and initial parameters are used, nothing measured.
         temperature: Another temperature than the run's, to see it refuted.
+        deadline: A time limit.
 
     Raises:
+        BudgetError: The time limit was reached.
         InputError: The run starts from more than 16 different points, or its model has not the
             shapes of the law's.
     """
@@ -86,7 +92,10 @@ def predict(law: Law, run: Run, *, temperature: float | None = None) -> Predicti
     values = {n: v for n, v in run.model.values.items() if n in law.model.unbound}
 
     def integrate(version: Law) -> tuple[Flow, ...]:
-        return tuple(version.noether_flow(start, times, **settings, **values) for start in starts)
+        return tuple(
+            version.noether_flow(start, times, deadline=deadline, **settings, **values)
+            for start in starts
+        )
 
     def charges(paths: tuple[Flow, ...]) -> np.ndarray:
         return np.average([flow.charges for flow in paths], axis=0, weights=counts)
@@ -256,6 +265,7 @@ def evidence(
     power: float,
     *,
     temperature: float | None = None,
+    deadline: Deadline = NO_DEADLINE,
 ) -> Evidence:
     """Return what a run and its law say, and what the law would say of weaker or stronger noise.
 
@@ -265,6 +275,7 @@ def evidence(
         prediction: Of the law for the run, at the same temperature.
         power: By which share of the run's temperature the others differ.
         temperature: Another temperature than the run's (a control).
+        deadline: A time limit.
     """
     settings = _flow_settings(run.dynamics)
     own = settings["temperature"]
@@ -279,17 +290,22 @@ def evidence(
     longer: tuple[float, ...] = ()
     if noisy and unit:
         end = prediction.times[-1]
+        rough = (law.sampled_parts(1) or [law])[0]  # a difference of flows over the same samples
 
         def charges(level: float, times: np.ndarray) -> np.ndarray:
             rest = {k: v for k, v in settings.items() if k != "temperature"}
             paths = [
-                law.noether_flow(start, times, temperature=level, **rest, **values).charges
+                rough.noether_flow(
+                    start, times, temperature=level, deadline=deadline, **rest, **values
+                ).charges
                 for start in starts
             ]
             return np.average(paths, axis=0, weights=counts)
 
-        try:  # beyond the run, too, to say how many steps would do
-            times = np.concatenate([prediction.times, end * _LONGER])
+        # Beyond the run, too, to say how many steps would do, where that costs little.
+        further = end * _LONGER if law.noise is not None and law.noise.smooth else end * _LONGER[:0]
+        try:
+            times = np.concatenate([prediction.times, further])
             both = [charges(level, times) for level in (below, above)]
         except InputError:
             both = [charges(level, prediction.times) for level in (below, above)]
@@ -381,7 +397,12 @@ def final_total(law: Law, run: Run, prediction: Prediction) -> FinalCharge:
 
 
 def initialization_independence(
-    law: Law, runs: list[Run], *, margin: float = 0.05, confidence: float = 0.99
+    law: Law,
+    runs: list[Run],
+    predictions: Sequence[Prediction | None] | None = None,
+    *,
+    margin: float = 0.05,
+    confidence: float = 0.99,
 ) -> Verdict:
     """Decide whether runs from different starts end at the same total charge.
 
@@ -391,17 +412,21 @@ def initialization_independence(
     Args:
         law: The law the runs observed.
         runs: Runs from different starting points.
+        predictions: Their predictions, where they are at hand.
         margin: Half-width of the equivalence interval relative to |theta| |A theta|.
         confidence: Joint confidence.
     """
     weights = diagonal_weights(law)
     ends, scales = [], []
-    for run in runs:
+    for run, prediction in zip(runs, predictions or [None] * len(runs), strict=True):
         charge = measured_charge(run) @ weights
         last = charge[:, 3 * charge.shape[1] // 4 :]
         ends.append(mean_over_replicas(last.mean(axis=1)))
         scales.append(
-            sum(f.scale * abs(w) for f, w in zip(final_charges(law, run), weights, strict=True))
+            sum(
+                f.scale * abs(w)
+                for f, w in zip(final_charges(law, run, prediction), weights, strict=True)
+            )
         )
     center = float(np.mean([end.mean for end in ends]))
     first = [float((measured_charge(run)[:, 0] @ weights).mean()) for run in runs]
