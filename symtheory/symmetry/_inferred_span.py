@@ -57,8 +57,9 @@ def _span(model: Model) -> Span:
     if model not in _KNOWN:
         span = Span()
         found = structural(model).inferred
-        listed = found is not None and found.differentiable and model.dimension <= _LARGEST
-        if listed and found.counts.total + found.counts.affine <= _MOST:
+        counts = found.counts if found is not None and found.differentiable else None
+        few = counts is not None and counts.total + counts.affine <= _MOST
+        if found is not None and few and model.dimension <= _LARGEST:
             for item in found.generators():
                 matrix: dict[tuple[int, int], Fraction] = {}
                 places = zip(item.rows.tolist(), item.columns.tolist(), item.values, strict=True)

@@ -146,11 +146,12 @@ def noether_flow(
             _require_time(deadline, time, float(times[-1]))
             return np.asarray(fast(y))
 
+        method: Any = "LSODA" if noise.smooth else Chebyshev
         solution = scipy.integrate.solve_ivp(
             timed,
             (0.0, float(times[-1]) or 1e-12),
             np.asarray(flat),
-            method="LSODA" if noise.smooth else Chebyshev,
+            method=method,
             t_eval=times,
             # An average over samples is no better known than to a percent.
             rtol=1e-8 if noise.smooth else 2e-3,
