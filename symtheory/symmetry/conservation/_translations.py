@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from fractions import Fraction
 
 import numpy as np
 
+from symtheory.linear_algebra._modular import PRIME, rank
 from symtheory.symmetry.conservation._charges import float_candidates, modular_candidates
 from symtheory.symmetry.conservation._enclosed import float_gradients
 from symtheory.symmetry.conservation._fields import Fields
@@ -17,40 +17,59 @@ _LARGEST = 200
 
 
 def proved_translations(fields: Fields) -> list[np.ndarray]:
-    """Return integer vectors b with grad l(theta; z) . b = 0, each one proved.
+    """Return independent integer vectors b with grad l(theta; z) . b = 0, each one proved.
 
-    Terms that are constant along an axis are followed until they cancel; else the derivative is
-    brought to normal form, for small data sets row by row.
+    Terms that are constant along an axis of a leaf are followed until they cancel. Other candidates
+    are null vectors of gradients, proved by the normal form of the derivative, for small data sets
+    row by row.
     """
     if fields.size > _LARGEST:
         return []
+    prover = Prover(fields.model, fields.deadline)
+    found = [b for place in _axes(fields) if prover.shift([place]) is not None
+             for b in _constant_along(fields, *place)]  # fmt: skip
+    found = _independent([], found)
+    left = _independent(found, _candidates(fields))
+    if left and prover.vanishes([_field(b) for b in left]) is None:
+        left = [b for b in left if prover.vanishes([_field(b)]) is not None]
+    return [*found, *left]
+
+
+def _candidates(fields: Fields) -> list[np.ndarray]:
     count = fields.size + 8
     if fields.readable:
         candidates = modular_candidates(fields.gradients(count)[1])
     else:
         _, rows = float_gradients(fields.model, count, fields.seed)
         candidates = float_candidates(rows)
-    found = [np.array(b, dtype=np.int64) for b in candidates if b is not None and any(b)]
-    prover = Prover(fields.model, fields.deadline)
-    left = [b for b in found if not _cancels(prover, fields, b)]
-    if left and prover.vanishes([_field(b) for b in left]) is None:
-        left = [b for b in left if prover.vanishes([_field(b)]) is None]
-        return [b for b in found if not any(b is other for other in left)]
-    return found
+    return [np.array(b, dtype=np.int64) for b in candidates if b is not None and any(b)]
+
+
+def _independent(known: list[np.ndarray], found: list[np.ndarray]) -> list[np.ndarray]:
+    """Return those vectors that the ones before them do not span."""
+    out: list[np.ndarray] = []
+    for b in found:
+        if rank(np.stack([*known, *out, b]) % PRIME) > len(known) + len(out):
+            out.append(b)
+    return out
 
 
 def _field(vector: np.ndarray) -> Field:
     return Field({}, {int(i): Fraction(int(vector[i])) for i in np.flatnonzero(vector)})
 
 
-def _cancels(prover: Prover, fields: Fields, vector: np.ndarray) -> bool:
-    """Tell whether a translation that is constant along axes of leaves cancels in the loss."""
-    shapes = fields.points.shapes
-    parts = np.split(vector, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
-    places: list[list[tuple[int, int]]] = []
-    for leaf, (shape, part) in enumerate(zip(shapes, parts, strict=True)):
-        if np.any(part):
-            whole = part.reshape(shape)
-            axes = [k for k in range(len(shape)) if np.all(whole == np.take(whole, [0], k))]
-            places.append([(leaf, axis) for axis in axes])
-    return any(prover.shift(chosen) is not None for chosen in itertools.product(*places))
+def _axes(fields: Fields) -> list[tuple[int, int]]:
+    return [(leaf, k) for leaf, shape in enumerate(fields.points.shapes) for k in range(len(shape))]
+
+
+def _constant_along(fields: Fields, leaf: int, axis: int) -> list[np.ndarray]:
+    """Return the translations of a leaf that are 1 along an axis, at one place of the others."""
+    starts = np.cumsum([0, *(math.prod(shape) for shape in fields.points.shapes)])
+    shape = fields.points.shapes[leaf]
+    places = np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, -1)
+    out = []
+    for row in places.reshape(-1, shape[axis]):
+        vector = np.zeros(fields.size, dtype=np.int64)
+        vector[starts[leaf] + row] = 1
+        out.append(vector)
+    return out
