@@ -20,6 +20,7 @@ from symtheory.comparison._prediction import (
 )
 from symtheory.comparison._verdicts import diverged_verdict
 from symtheory.errors import InputError
+from symtheory.program import NO_DEADLINE, Deadline
 from symtheory.simulation import GradientFlow, Run
 from symtheory.theory import Law
 from symtheory.verdict import Status, Verdict, conjunction
@@ -129,6 +130,7 @@ def evidence(
     power: float,
     *,
     temperature: float | None = None,
+    deadline: Deadline = NO_DEADLINE,
 ) -> Evidence:
     """Return what a run and its law say, and what the law would say of weaker or stronger noise.
 
@@ -138,6 +140,7 @@ def evidence(
         prediction: Of the law for the run, at the same temperature.
         power: By which share of the run's temperature the others differ.
         temperature: Another temperature than the run's (a control).
+        deadline: A time limit.
     """
     settings = flow_settings(run.dynamics)
     own = settings["temperature"]
@@ -152,17 +155,22 @@ def evidence(
     longer: tuple[float, ...] = ()
     if noisy and unit:
         end = prediction.times[-1]
+        rough = (law.sampled_parts(1) or [law])[0]  # a difference of flows over the same samples
 
         def charges(level: float, times: np.ndarray) -> np.ndarray:
             rest = {k: v for k, v in settings.items() if k != "temperature"}
             paths = [
-                law.noether_flow(start, times, temperature=level, **rest, **values).charges
+                rough.noether_flow(
+                    start, times, temperature=level, deadline=deadline, **rest, **values
+                ).charges
                 for start in starts
             ]
             return np.average(paths, axis=0, weights=counts)
 
-        try:  # beyond the run, too, to say how many steps would do
-            times = np.concatenate([prediction.times, end * _LONGER])
+        # Beyond the run, too, to say how many steps would do, where that costs little.
+        further = end * _LONGER if law.noise is not None and law.noise.smooth else end * _LONGER[:0]
+        try:
+            times = np.concatenate([prediction.times, further])
             both = [charges(level, times) for level in (below, above)]
         except InputError:
             both = [charges(level, prediction.times) for level in (below, above)]

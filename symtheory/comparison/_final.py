@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -54,7 +55,12 @@ def final_total(law: Law, run: Run, prediction: Prediction) -> FinalCharge:
 
 
 def initialization_independence(
-    law: Law, runs: list[Run], *, margin: float = 0.05, confidence: float = 0.99
+    law: Law,
+    runs: list[Run],
+    predictions: Sequence[Prediction | None] | None = None,
+    *,
+    margin: float = 0.05,
+    confidence: float = 0.99,
 ) -> Verdict:
     """Decide whether runs from different starts end at the same total charge.
 
@@ -64,17 +70,21 @@ def initialization_independence(
     Args:
         law: The law the runs observed.
         runs: Runs from different starting points.
+        predictions: Their predictions, where they are at hand.
         margin: Half-width of the equivalence interval relative to |theta| |A theta|.
         confidence: Joint confidence.
     """
     weights = diagonal_weights(law)
     ends, scales = [], []
-    for run in runs:
+    for run, prediction in zip(runs, predictions or [None] * len(runs), strict=True):
         charge = measured_charge(run) @ weights
         last = charge[:, 3 * charge.shape[1] // 4 :]
         ends.append(mean_over_replicas(last.mean(axis=1)))
         scales.append(
-            sum(f.scale * abs(w) for f, w in zip(final_charges(law, run), weights, strict=True))
+            sum(
+                f.scale * abs(w)
+                for f, w in zip(final_charges(law, run, prediction), weights, strict=True)
+            )
         )
     center = float(np.mean([end.mean for end in ends]))
     first = [float((measured_charge(run)[:, 0] @ weights).mean()) for run in runs]

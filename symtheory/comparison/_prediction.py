@@ -10,6 +10,7 @@ import numpy as np
 
 from symtheory.comparison._estimates import Estimate, mean_over_replicas
 from symtheory.errors import InputError
+from symtheory.program import NO_DEADLINE, Deadline
 from symtheory.simulation import SDE, SGD, GradientFlow, Run
 from symtheory.theory import Flow, Law
 
@@ -53,15 +54,19 @@ class Prediction:
         return mean_over_replicas((self.pools[:, :-1][:, window] @ weights).mean(axis=1))
 
 
-def predict(law: Law, run: Run, *, temperature: float | None = None) -> Prediction:
+def predict(
+    law: Law, run: Run, *, temperature: float | None = None, deadline: Deadline = NO_DEADLINE
+) -> Prediction:
     """Integrate the Noether flow of a law for the settings and starting points of a run.
 
     Args:
         law: The law.
         run: The run; only its settings and initial parameters are used, nothing measured.
         temperature: Another temperature than the run's, to see it refuted.
+        deadline: A time limit.
 
     Raises:
+        BudgetError: The time limit was reached.
         InputError: The run starts from more than 16 different points, or its model has not the
             shapes of the law's.
     """
@@ -79,7 +84,10 @@ def predict(law: Law, run: Run, *, temperature: float | None = None) -> Predicti
     values = {n: v for n, v in run.model.values.items() if n in law.model.unbound}
 
     def integrate(version: Law) -> tuple[Flow, ...]:
-        return tuple(version.noether_flow(start, times, **settings, **values) for start in starts)
+        return tuple(
+            version.noether_flow(start, times, deadline=deadline, **settings, **values)
+            for start in starts
+        )
 
     def charges(paths: tuple[Flow, ...]) -> np.ndarray:
         return np.average([flow.charges for flow in paths], axis=0, weights=counts)

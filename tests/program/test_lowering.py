@@ -15,7 +15,8 @@ from tests.program.structured import CASES
 
 EVERYTHING = {name: pair for name, pair in (RATIONAL | SMOOTH | CASES).items()}
 POSITIVE = IRRATIONAL
-NOT_DIFFERENTIATED = {"multiply twice"}  # by JAX itself
+# By JAX itself; the derivative of a window reduction from a number is one over pairs.
+NOT_DIFFERENTIATED = {"multiply twice", "sum pool from a number", "product pool from a number"}
 
 
 def points(name, shapes, positive=False):
@@ -164,3 +165,15 @@ def test_a_loop_that_depends_on_values_is_refused():
 def test_broadcast_operands():
     function = lambda x, y: x[:, None] * y[None, :] + jnp.maximum(x[:, None], y)
     agree(function, [np.array([1.0, -2.0]), np.array([0.5, 3.0, -1.0])])
+
+
+@pytest.mark.parametrize(
+    "join", [lambda a, b: a + a, lambda a, b: a + 1.0, lambda a, b: b, lambda a, b: a + b + b]
+)
+def test_a_reduction_by_a_function_of_its_own_is_refused(join):
+    for function in (
+        lambda x: jax.lax.reduce(x, 0.0, join, (0,)),
+        lambda x: jax.lax.reduce_window(x, 0.0, join, (2,), (1,), "VALID"),
+    ):
+        with pytest.raises(UnreadableError, match="function of its own"):
+            lowered(function, [np.array([1.0, 2.0, 4.0])])

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from symtheory.domains._residue_numbers import PRIME
+from symtheory.domains._rationals import as_fraction
 from symtheory.domains.tensors._indexed import Indexed
 from symtheory.domains.tensors._terms import Component, Tensor
+from symtheory.linear_algebra._modular import PRIME, residue
 from symtheory.shapes import Size
 
 
@@ -88,9 +89,6 @@ def vanishes_at_random(value: Indexed, seed: int = 0, largest: int = 3) -> bool:
         for index in np.ndindex(shape):
             array[index] = rng.randrange(PRIME)
         arrays[tensor] = array + array.T if tensor.symmetric else array
-
-    def residue(c: Any) -> int:
-        return int(c.p) * pow(int(c.q), -1, PRIME) % PRIME
-
-    out = np.asarray(contract(value, sizes, arrays, number=residue), dtype=object)
+    number = lambda c: residue(as_fraction(c))
+    out = np.asarray(contract(value, sizes, arrays, number=number), dtype=object)
     return all(int(entry) % PRIME == 0 for entry in out.reshape(-1))

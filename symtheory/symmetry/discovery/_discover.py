@@ -13,14 +13,14 @@ import numpy as np
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
 from symtheory.program import Deadline
+from symtheory.readable import require_readable
 from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
-from symtheory.symmetry.discovery._checks import check
 from symtheory.symmetry.discovery._grading import weights
 from symtheory.symmetry.discovery._names import Kind, recognize
 from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
-from symtheory.symmetry.discovery._proof import Field, Prover, proved
+from symtheory.symmetry.discovery._proof import Field, Prover, proved, refuted
 from symtheory.symmetry.discovery._result import Discovery, Found, Group, describe, layout_of
 from symtheory.symmetry.discovery._structure import structure, symmetric_part
 from symtheory.verdict import (
@@ -43,6 +43,11 @@ _MOST_LEFT_OUT = 0.1
 """Share of points left out for ties beyond which the others may be special."""
 _WEAKEST = 1e-9
 """Relative singular values below this are neither zero nor not."""
+_LOOSE = 1e-6
+"""Bounds above this, relative to the gradient, do not tell that a part of it is 0."""
+
+_ATTEMPTS = 3
+"""How often the equations are solved; after the first time with points of more magnitudes."""
 
 _ONE = Fraction(1)
 
@@ -76,8 +81,8 @@ def discover(
         progress: Called with (stage, done, total) as the search goes on.
 
     Raises:
-        InputError: The model has no parameters, a size is not bound, the loss draws random
-            numbers itself, or the search needs more than `max_memory`.
+        InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
+            gradient, is nowhere finite), or the search needs more than `max_memory`.
 
     Source: arXiv 2402.07193, exponential symmetries; arXiv 2307.00144, section on counting.
 
@@ -92,8 +97,8 @@ def discover(
     deadline = Deadline(seconds)
     report = progress or (lambda stage, done, total: None)
     report("trace the loss", 0, 0)
+    require_readable(model)
     prover = Prover(model, deadline)
-    check(model, prover.loss)
     if model.dimension <= _LARGEST:
         found = _everything(model, prover, deadline, seed, max_memory, report, started)
         if found is not None:
@@ -132,14 +137,22 @@ def _everything(
             if np.any(_live(points) & ~live):
                 live = _live(points)
                 blocks = split(grades, live)
-        report("solve for the generators", 0, 0)
-        space = solve(points, blocks)
-        deadline.check()
-        report("prove the generators", 0, 0)
-        evidence = _evidence(points, space, certified)
-        verdicts = prover.verdicts(space.fields, evidence)
-        kinds = _kinds(model, prover, space.fields, verdicts)
-        trivial = _trivial(model, prover, live, evidence)
+        for attempt in range(_ATTEMPTS):
+            report("solve for the generators", 0, 0)
+            space = solve(points, blocks)
+            deadline.check()
+            report("prove the generators", 0, 0)
+            evidence = _evidence(points, space, certified)
+            verdicts = prover.verdicts(space.fields, evidence)
+            kinds = _kinds(model, prover, space.fields, verdicts)
+            trivial = _trivial(model, prover, live, evidence)
+            found = [*verdicts, *trivial.values()]
+            if attempt + 1 == _ATTEMPTS or all(v.status != Status.REFUTED for v in found):
+                break
+            # What holds near the origin fails elsewhere: points of more magnitudes tell.
+            points = points.join(sampler.draw(far=True))
+            live = live | _live(points)
+            blocks = split(grades, live)
     except BudgetError as error:
         return _undecided(model, str(error), started)
     report("structure of what was found", 0, 0)
@@ -170,10 +183,12 @@ def _subject(model: Model) -> str:
 
 
 def _live(points: Points) -> np.ndarray:
-    """Tell which parameters the loss certainly depends on."""
+    """Tell which parameters the loss certainly depends on, or may for all that is known."""
     if points.gradient.residues is not None:
         return np.any(points.gradient.residues != 0, axis=0)
-    return np.any(np.abs(points.gradient.values) > points.gradient.errors, axis=0)
+    size, errors = np.abs(points.gradient.values), points.gradient.errors
+    told = errors <= _LOOSE * np.max(size, axis=1, keepdims=True, initial=0.0)
+    return np.any(size > errors, axis=0) | ~np.any(told, axis=0)
 
 
 def _evidence(points: Points, space: NullSpace, certified: bool) -> str:
@@ -200,8 +215,11 @@ def _trivial(model: Model, prover: Prover, live: np.ndarray, evidence: str) -> d
         proof = prover.shift([(list(model.leaves).index(name), -1)]) if whole else None
         how = proof.how if proof else prover.vanishes([Field({}, {i: _ONE}) for i in dead])
         claim = f"the loss does not depend on {label}: trivially symmetric there"
+        recheck = independence_claim(model, dead)
         if how:
-            out[label] = prove(claim, Derivation(how), independence_claim(model, dead))
+            out[label] = prove(claim, Derivation(how), recheck)
+        elif (outcome := recheck.test()).agrees is False:
+            out[label] = refuted(claim, outcome)
         else:
             out[label] = Verdict(Status.SUPPORTED, claim, how=evidence)
     return out
