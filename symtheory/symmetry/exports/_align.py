@@ -58,9 +58,7 @@ class Alignment:
         )
 
 
-def align(
-    model: Model, params_a: Any, params_b: Any, *, seconds: float | None = None
-) -> Alignment:
+def align(model: Model, params_a: Any, params_b: Any, *, seconds: float | None = None) -> Alignment:
     """Permute the units of network b so that its parameters come near to those of network a.
 
     The permutations pi under which the loss stays the same are read off its program. The squared
@@ -90,8 +88,8 @@ def align(
 
     >>> import jax.numpy as jnp
     >>> from symtheory.data import Normal
-    >>> model = Model(lambda p, z: jnp.sum(p["U"] @ jnp.tanh(p["W"] @ z["x"])),
-    ...               {"U": (2, 4), "W": (4, 3)}, random={"x": Normal(3)})
+    >>> model = Model(lambda p, z: jnp.sum((p["U"] @ jnp.tanh(p["W"] @ z["x"]) - z["y"]) ** 2),
+    ...               {"U": (2, 4), "W": (4, 3)}, random={"x": Normal(3), "y": Normal(2)})
     >>> keys = jax.random.split(jax.random.key(0))
     >>> a = {"U": jax.random.normal(keys[0], (2, 4)), "W": jax.random.normal(keys[1], (4, 3))}
     >>> order = jnp.array([2, 0, 3, 1])

@@ -166,7 +166,9 @@ def _appearing(
             rates |= {(1, *_key(t)): r for t, r in family.shifts}
             leaves = _leaves(names, [t for t, _ in (*family.rates, *family.shifts)])
             yield ApproximateFamily(kind, family, family.count, leaves, against(rates, False))
-    signs = Bits([numbers.setdefault(_key(t), len(numbers)) for t in f.targets] for f in exact.flips)
+    signs = Bits(
+        [numbers.setdefault(_key(t), len(numbers)) for t in f.targets] for f in exact.flips
+    )
     for flips in relaxed.flips:
         if signs.add([numbers.setdefault(_key(t), len(numbers)) for t in flips.targets]):
             rates = {_key(t): 1 for t in flips.targets}

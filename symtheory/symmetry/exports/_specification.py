@@ -8,6 +8,7 @@ from typing import Any
 from symtheory.model import Model
 from symtheory.program import Deadline
 from symtheory.symmetry._loss import loss_of
+from symtheory.symmetry.exports._explanation import along_text, class_names
 from symtheory.symmetry.inference import Axis, Inferred, infer_traced
 
 
@@ -126,10 +127,10 @@ def permutation_specification(
 
     >>> from symtheory.data import Normal
     >>> import jax.numpy as jnp
-    >>> model = Model(lambda p, z: jnp.sum(p["U"] @ jnp.tanh(p["W"] @ z["x"] + p["b"])),
-    ...               {"U": (2, 5), "W": (5, 3), "b": (5,)}, random={"x": Normal(3)})
+    >>> model = Model(lambda p, z: jnp.sum((p["U"] @ jnp.tanh(p["W"] @ z["x"]) - z["y"]) ** 2),
+    ...               {"U": (2, 5), "W": (5, 3)}, random={"x": Normal(3), "y": Normal(2)})
     >>> permutation_specification(model).axes_to_perm
-    {'U': (None, 'P0'), 'W': ('P0', None), 'b': ('P0',)}
+    {'U': (None, 'P0'), 'W': ('P0', None)}
     """
     loss = loss_of(model)
     inferred = infer_traced(loss.closed, loss.inputs[0], Deadline(seconds), loss.program)
@@ -138,17 +139,12 @@ def permutation_specification(
 
 def specification_of(model: Model, inferred: Inferred) -> PermutationSpecification:
     """Return the specification of what was inferred; every GL and O class holds permutations."""
-    kept = [k for k, c in enumerate(inferred.classes) if c.group != "none" and c.size > 1]
-    names = {k: f"P{n}" for n, k in enumerate(kept)}
+    names = class_names(inferred)
     classes = []
-    for k in kept:
+    for k, name in names.items():
         c = inferred.classes[k]
-        along = tuple(
-            names.get(other, f"an axis of {inferred.classes[other].size}") for other in c.along
-        )
-        classes.append(
-            PermutationClass(names[k], c.size, c.copies, along, c.axes, c.factors, k)
-        )  # fmt: skip
+        along = along_text(inferred, c.along, names)
+        classes.append(PermutationClass(name, c.size, c.copies, along, c.axes, c.factors, k))
     paths = [leaf.path for leaf in inferred.leaves]
     leaves = dict(zip(paths, model.leaves, strict=True))
     return PermutationSpecification(tuple(classes), leaves, inferred)

@@ -16,6 +16,7 @@ from symtheory.program import Deadline
 from symtheory.symmetry._loss import Loss, loss_of
 from symtheory.symmetry.exports._approximate import Approximate, approximate_symmetries
 from symtheory.symmetry.exports._constants import SmallConstant
+from symtheory.symmetry.exports._explanation import escaped
 from symtheory.symmetry.exports._scaling import Scaling, scalings
 from symtheory.symmetry.inference import infer_traced
 from symtheory.verdict import (
@@ -167,7 +168,7 @@ class ParameterTable:
         """Return the table as a LaTeX tabular."""
         lines = [r"\begin{tabular}{llll}", r"parameter & shape & scale & status \\ \hline"]
         for row in self.rows:
-            name = _escaped(row.name or "theta")
+            name = escaped(row.name or "theta")
             shape = r" \times ".join(map(str, row.shape)) or "1"
             kind = f"homogeneous, degree ${row.degree}$" if row.kind == "homogeneous" else row.text
             lines.append(rf"\texttt{{{name}}} & ${shape}$ & {kind} & {row.verdict.status} \\")
@@ -302,7 +303,9 @@ def _verdicts(
             out[k] = verdict
     rest = [k for k, verdict in enumerate(out) if verdict is None]
     deadline.check()
-    for k, verdict in zip(rest, _refuted(model, rest, [claims[k] for k in rest], seed), strict=True):
+    for k, verdict in zip(
+        rest, _refuted(model, rest, [claims[k] for k in rest], seed), strict=True
+    ):
         out[k] = verdict
     return [verdict for verdict in out if verdict is not None]
 
@@ -396,9 +399,3 @@ def _check_kinds(kinds: Any) -> None:
     for kind in kinds:
         if kind not in KINDS:
             raise InputError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
-
-
-def _escaped(text: str) -> str:
-    for mark in "\\{}_&%$#":
-        text = text.replace(mark, "\\" + mark if mark != "\\" else r"\textbackslash ")
-    return text
