@@ -166,11 +166,10 @@ def _appearing(
             rates |= {(1, *_key(t)): r for t, r in family.shifts}
             leaves = _leaves(names, [t for t, _ in (*family.rates, *family.shifts)])
             yield ApproximateFamily(kind, family, family.count, leaves, against(rates, False))
-    signs = Bits(
-        [numbers.setdefault(_key(t), len(numbers)) for t in f.targets] for f in exact.flips
-    )
+    bits = lambda f: [numbers.setdefault(_key(t), len(numbers)) for t in f.targets]
+    signs = Bits(bits(flips) for flips in exact.flips)
     for flips in relaxed.flips:
-        if signs.add([numbers.setdefault(_key(t), len(numbers)) for t in flips.targets]):
+        if signs.add(bits(flips)):
             rates = {_key(t): 1 for t in flips.targets}
             leaves = _leaves(names, flips.targets)
             yield ApproximateFamily("sign", flips, flips.count, leaves, against(rates, True))

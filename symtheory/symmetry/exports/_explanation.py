@@ -20,7 +20,8 @@ class GroupFactor:
     Attributes:
         name: The class ("P0", ...), or empty for rescalings, shifts and signs.
         kind: "GL", "O", "permutations", "rescalings", "shifts", or "signs".
-        size: Length of the axes; for rescalings, shifts and signs, how many there are.
+        size: Length of the axes; for rescalings, shifts and signs, how many there are beside those
+            along fewer classes.
         copies: How many independent copies there are.
         along: The classes that the copies are counted by, or that the factors vary along.
         leaves: What it acts on: (parameter, axis) of classes, (parameter, rate) of others.
@@ -38,7 +39,7 @@ class GroupFactor:
         """The group in plain text: "GL(5)^4", "S(20)"."""
         head = {"GL": "GL", "O": "O", "permutations": "S"}.get(self.kind)
         if head is None:
-            return f"{self.size} {self.kind}"
+            return f"{self.size} {self.kind[:-1] if self.size == 1 else self.kind}"
         return f"{head}({self.size})" + (f"^{self.copies}" if self.copies > 1 else "")
 
     @property
@@ -147,7 +148,7 @@ def explain(model: Model, *, seconds: float | None = None) -> Explanation:
     ...               {"U": (2, 5), "W": (5, 3)}, random={"x": Normal(3), "y": Normal(2)})
     >>> found = explain(model)
     >>> [factor.text for factor in found.factors]
-    ['S(5)', '5 signs']
+    ['S(5)', '1 sign', '4 signs']
     >>> [report.group for report in found.axes("W")]
     ['permutations', 'none']
     """
@@ -181,7 +182,8 @@ def _factors(inferred: Inferred, leaves: dict[Any, str]) -> list[GroupFactor]:
         along = along_text(inferred, c.along, names)
         out.append(GroupFactor(name, c.group, c.size, c.copies, along, tuple(axes)))
     families: list[tuple[str, Family | Flips]] = [
-        *(("rescalings", f) for f in inferred.rescalings), *(("shifts", f) for f in inferred.shifts),
+        *(("rescalings", f) for f in inferred.rescalings),
+        *(("shifts", f) for f in inferred.shifts),
         *(("signs", f) for f in inferred.flips),
     ]  # fmt: skip
     for kind, family in families:
@@ -190,11 +192,8 @@ def _factors(inferred: Inferred, leaves: dict[Any, str]) -> list[GroupFactor]:
         else:
             acts = [(leaves[t.leaf], f"rate {rate}") for t, rate in family.rates]
             acts += [(leaves[t.leaf], f"shift {rate}") for t, rate in family.shifts]
-        size = 1
-        for n in family.sizes:
-            size *= n
         along = along_text(inferred, family.along, names)
-        out.append(GroupFactor("", kind, size, 1, along, tuple(dict.fromkeys(acts))))
+        out.append(GroupFactor("", kind, family.count, 1, along, tuple(dict.fromkeys(acts))))
     return out
 
 

@@ -184,7 +184,7 @@ class Matching:
         return {**out, k: order}
 
     def _scores(self, k: int, without: Sequence[int]) -> np.ndarray:
-        """Return <a unit i, b unit j>, (*copies, units, units), over blocks without some classes."""
+        """Return <a unit i, b unit j>, (*copies, units, units), without some classes."""
         size = self.found.classes[k].size
         score = np.zeros((*copy_sizes(self.found, k), size, size))
         inside = set(itertools.chain.from_iterable(self.found.members[m] for m in without))

@@ -78,7 +78,7 @@ class PermutationSpecification:
 
     @property
     def perm_to_axes(self) -> dict[str, list[tuple[str, int]]]:
-        """For each class, the pairs (parameter, axis) that it permutes, as git-re-basin writes it."""
+        """The pairs (parameter, axis) that each class permutes, as git-re-basin writes it."""
         out: dict[str, list[tuple[str, int]]] = {c.name: [] for c in self.classes}
         for c in self.classes:
             for axis in c.axes[:: c.factors]:
