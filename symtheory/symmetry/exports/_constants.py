@@ -100,8 +100,9 @@ def _small_operand(
         return None
     for number in operation.inputs:
         value = program.constants.get(number)
-        is_real = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 0
-        if is_real and np.all((value > 0) & (value <= limit)):
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or not value.size:
+            continue
+        if np.all((value > 0) & (value <= limit)):
             return number, float(np.max(value))
     return None
 

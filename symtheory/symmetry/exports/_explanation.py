@@ -92,6 +92,31 @@ class Explanation:
             )
         return [report for path in paths for report in self.inferred.explain(*path)]
 
+    def rows(self) -> list[tuple[str, list[list[tuple[int, str]]]]]:
+        """Return for each parameter (each part of one that is cut) its axes as factors.
+
+        A factor is a pair (length, class); the class is empty where the factor is fixed.
+        """
+        moving = class_names(self.inferred)
+        places = {
+            (axis.leaf, axis.block, axis.axis, axis.factor): name
+            for k, name in moving.items()
+            for axis in self.inferred.classes[k].axes
+        }
+        out = []
+        for leaf in self.inferred.leaves:
+            for block in leaf.blocks():
+                part = "".join(f"[{k}]" for k in block.number)
+                axes = [
+                    [
+                        (n, places.get((leaf.path, block.number, axis, f), ""))
+                        for f, n in enumerate(sizes)
+                    ]
+                    for axis, sizes in enumerate(block.sizes)
+                ]
+                out.append((self.names[leaf.path] + part, axes))
+        return out
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-ready data."""
         return {

@@ -8,7 +8,7 @@ from typing import Any
 from symtheory.model import Model
 from symtheory.program import Deadline
 from symtheory.symmetry._loss import loss_of
-from symtheory.symmetry.exports._explanation import along_text, class_names
+from symtheory.symmetry.exports._explanation import Explanation, along_text, class_names
 from symtheory.symmetry.inference import Axis, Inferred, infer_traced
 
 
@@ -59,21 +59,13 @@ class PermutationSpecification:
         is cut into parts along an axis (queries, keys and values in one matrix), the axes of its
         parts are given under the names "W[0]", "W[1]", ...
         """
-        by_place: dict[Any, str] = {}
-        for c in self.classes:
-            for axis in c.axes:
-                by_place[axis.leaf, axis.block, axis.axis, axis.factor] = c.name
         out: dict[str, tuple[Any, ...]] = {}
-        for leaf in self.inferred.leaves:
-            for block in leaf.blocks():
-                part = "".join(f"[{k}]" for k in block.number)
-                axes = []
-                for axis, sizes in enumerate(block.sizes):
-                    here = [by_place.get((leaf.path, block.number, axis, f))
-                            for f in range(len(sizes))]  # fmt: skip
-                    whole = here[0] if here else None
-                    axes.append(whole if len(set(here)) <= 1 else tuple(here))
-                out[self.names[leaf.path] + part] = tuple(axes)
+        for name, axes in Explanation(self.inferred, self.names, ()).rows():
+            entries = []
+            for factors in axes:
+                here = tuple(text or None for _, text in factors)
+                entries.append(here if len(set(here)) > 1 else here[0] if here else None)
+            out[name] = tuple(entries)
         return out
 
     @property
