@@ -20,8 +20,8 @@ class GroupFactor:
     Attributes:
         name: The class ("P0", ...), or empty for rescalings, shifts and signs.
         kind: "GL", "O", "permutations", "rescalings", "shifts", or "signs".
-        size: Length of the axes; for rescalings, shifts and signs, how many there are beside those
-            along fewer classes.
+        size: Length of the axes; for rescalings, shifts and signs, how many there are. Diagonal
+            matrices of a GL class are among the rescalings.
         copies: How many independent copies there are.
         along: The classes that the copies are counted by, or that the factors vary along.
         leaves: What it acts on: (parameter, axis) of classes, (parameter, rate) of others.
@@ -173,7 +173,7 @@ def explain(model: Model, *, seconds: float | None = None) -> Explanation:
     ...               {"U": (2, 5), "W": (5, 3)}, random={"x": Normal(3), "y": Normal(2)})
     >>> found = explain(model)
     >>> [factor.text for factor in found.factors]
-    ['S(5)', '1 sign', '4 signs']
+    ['S(5)', '5 signs']
     >>> [report.group for report in found.axes("W")]
     ['permutations', 'none']
     """
@@ -211,14 +211,22 @@ def _factors(inferred: Inferred, leaves: dict[Any, str]) -> list[GroupFactor]:
         *(("shifts", f) for f in inferred.shifts),
         *(("signs", f) for f in inferred.flips),
     ]  # fmt: skip
+    # Arrays along all classes, along some of them and along none act alike: one line for all.
+    sizes: dict[tuple[str, frozenset[Any]], int] = {}
+    shown: dict[tuple[str, frozenset[Any]], tuple[tuple[int, ...], list[tuple[str, str]]]] = {}
     for kind, family in families:
         if isinstance(family, Flips):
             acts = [(leaves[t.leaf], "sign") for t in family.targets]
         else:
             acts = [(leaves[t.leaf], f"rate {rate}") for t, rate in family.rates]
             acts += [(leaves[t.leaf], f"shift {rate}") for t, rate in family.shifts]
-        along = along_text(inferred, family.along, names)
-        out.append(GroupFactor("", kind, family.count, 1, along, tuple(dict.fromkeys(acts))))
+        key = kind, frozenset(acts)
+        sizes[key] = sizes.get(key, 0) + family.count
+        if key not in shown or len(family.along) > len(shown[key][0]):
+            shown[key] = family.along, list(dict.fromkeys(acts))
+    for key, (classes, acts) in shown.items():
+        along = along_text(inferred, classes, names)
+        out.append(GroupFactor("", key[0], sizes[key], 1, along, tuple(acts)))
     return out
 
 
