@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from symtheory.commands._inputs import bind, double_precision, load
 from symtheory.commands._options import Budget, Json, MaxMemory, ModelName, Seed, Sizes, Values
@@ -20,6 +23,21 @@ def command(
     budget: Budget = 60.0,
     max_memory: MaxMemory = None,
     seed: Seed = 0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="What acts on each axis; what excludes the rest.")
+    ] = False,
+    table: Annotated[
+        bool, typer.Option("--table", help="What the scale of each parameter does to the loss.")
+    ] = False,
+    ignore_below: Annotated[
+        float | None, typer.Option(help="Take small constants (eps) up to this as 0, apart.")
+    ] = None,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Print --explain and --table as LaTeX.")
+    ] = False,
+    picture: Annotated[
+        pathlib.Path | None, typer.Option(help="Draw the axes, coloured by class, to this file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find the linear and affine symmetries of a loss and prove that there are no others.
@@ -40,8 +58,9 @@ def command(
     end = time.monotonic() + budget
     with reporting(quiet=as_json) as report:
         found = symmetry.discover(
-            bound, seconds=budget, seed=seed, max_memory=max_memory, progress=report
-        )
+            bound, seconds=budget, seed=seed, max_memory=max_memory, ignore_below=ignore_below,
+            progress=report,
+        )  # fmt: skip
         data: dict[str, Any] = {"model": model, **found.to_json()}
         lines = [f"[bold]Model[/]       {plain(bound.name)}", *discovery_lines(found)]
         search = dict(seed=seed, max_memory=max_memory)
@@ -53,6 +72,26 @@ def command(
         data["reflections"] = mirrors
         data["conservation_laws"] = laws
         lines += ["", *reflection_lines(mirrors), "", *law_lines(laws)]
+        if found.approximate is not None:
+            lines += ["", *approximate_lines(found.approximate)]
+        if explain or picture is not None:
+            report("explanation", 0, 0)
+            explanation = symmetry.explain(bound)
+            data["explanation"] = explanation.to_json()
+            if explain:
+                text = explanation.latex() if latex else str(explanation)
+                lines += ["", "[bold]Explanation[/]", *_indented(text, latex)]
+        if table:
+            report("parameter table", 0, 0)
+            rows = found.parameter_table()
+            data["parameter_table"] = rows.to_json()
+            text = rows.latex() if latex else str(rows)
+            lines += ["", "[bold]Parameter table[/]", *_indented(text, latex)]
+        if picture is not None:
+            from symtheory import report as drawing
+
+            data["picture"] = str(drawing.save(drawing.draw_axes(explanation), picture))
+            lines += ["", f"[bold]Picture[/]     {plain(str(picture))}"]
     refused = any("refused" in part for part in (mirrors, laws))
     finish(as_json, "discover", data, lines, Status.INCONCLUSIVE if refused else found.status)
 
@@ -95,6 +134,27 @@ def discovery_lines(found: Any) -> list[str]:
             f"centre {centre}"
         )
     return lines
+
+
+def approximate_lines(approximate: Any) -> list[str]:
+    """Return what would be symmetries without small constants, as lines of marked-up text."""
+    lines = [
+        f"[bold]Approximate[/] without constants up to {approximate.ignore_below:g} "
+        f"({len(approximate.constants)} found); not symmetries of the loss itself"
+    ]
+    lines += [f"  {plain(str(family))}" for family in approximate.families]
+    if not approximate.families:
+        lines.append("  nothing appears")
+    elif approximate.deviation is not None:
+        lines.append(
+            f"  [dim]random elements of the larger group change the loss by up to "
+            f"{approximate.deviation:.1e} of its value at parameters of size 1[/]"
+        )
+    return lines
+
+
+def _indented(text: str, latex: bool) -> list[str]:
+    return [plain(line) if latex else f"  {plain(line)}" for line in text.splitlines()]
 
 
 def _tried(search: Callable[..., Any], model: Any, **options: Any) -> dict[str, Any]:

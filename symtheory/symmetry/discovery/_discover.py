@@ -23,6 +23,7 @@ from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
 from symtheory.symmetry.discovery._proof import Field, Prover, proved, refuted
 from symtheory.symmetry.discovery._result import Discovery, Found, Group, describe, layout_of
 from symtheory.symmetry.discovery._structure import structure, symmetric_part
+from symtheory.symmetry.exports import approximate_symmetries
 from symtheory.verdict import (
     Complete,
     Derivation,
@@ -60,6 +61,7 @@ def discover(
     seconds: float | None = 60.0,
     seed: int = 0,
     max_memory: float | None = None,
+    ignore_below: float | None = None,
     progress: Progress | None = None,
 ) -> Discovery:
     """Find all A, b with grad l(theta; z) . (A theta + b) = 0 for all theta and all z of the law.
@@ -78,11 +80,14 @@ def discover(
         seconds: Time limit; when it is reached the status is `inconclusive`.
         seed: Seed of the random points.
         max_memory: Limit in GiB on what the search may need.
+        ignore_below: Also list, apart, what would be a symmetry if small constants under roots and
+            in denominators, up to this size, were 0; see `approximate_symmetries`.
         progress: Called with (stage, done, total) as the search goes on.
 
     Raises:
         InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
-            gradient, is nowhere finite), or the search needs more than `max_memory`.
+            gradient, is nowhere finite), the search needs more than `max_memory`, or `ignore_below`
+            is no small positive number.
 
     Source: arXiv 2402.07193, exponential symmetries; arXiv 2307.00144, section on counting.
 
@@ -99,13 +104,17 @@ def discover(
     report("trace the loss", 0, 0)
     require_readable(model)
     prover = Prover(model, deadline)
+    approximate = None
+    if ignore_below is not None:
+        approximate = approximate_symmetries(model, ignore_below, seed=seed)
+    found = None
     if model.dimension <= _LARGEST:
         found = _everything(model, prover, deadline, seed, max_memory, report, started)
-        if found is not None:
-            return found
-    from symtheory.symmetry.discovery._large import discover_large
+    if found is None:
+        from symtheory.symmetry.discovery._large import discover_large
 
-    return discover_large(model, prover, deadline, seed, max_memory, report, started)
+        found = discover_large(model, prover, deadline, seed, max_memory, report, started)
+    return dataclasses.replace(found, approximate=approximate)
 
 
 def _everything(
