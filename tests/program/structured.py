@@ -68,6 +68,11 @@ CASES = {
     "max pool overlapping": (pool(-jnp.inf, lax.max, (2, 2), (1, 1), "SAME"), [(3, 3)]),
     "min pool": (pool(jnp.inf, lax.min, (2,), (1,)), [(4,)]),
     "sum pool": (pool(0.0, lax.add, (2, 2), (2, 1), "SAME"), [(3, 3)]),
+    "sum pool from a number": (pool(2.0, lambda a, b: b + a, (2,), (1,)), [(4,)]),
+    "product pool from a number": (pool(3.0, lambda a, b: a * b, (2,), (2,)), [(4,)]),
+    "reduction from a number": (
+        lambda x: lax.reduce(x, 2.0, lambda a, b: a * b, (1,)), [(2, 3)],
+    ),
     "mean pool": (lambda x: pool(0.0, lax.add, (2,), (2,))(x) / 2, [(4,)]),
     "sort": (jnp.sort, [(4,)]),
     "sort axis": (lambda x: jnp.sort(x, axis=0) * x, [(3, 2)]),
