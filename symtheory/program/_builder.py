@@ -374,13 +374,28 @@ class Builder:
         return self.emit("sum", [x], [have[k] for k in kept], kind_of(x), axes=axes)
 
     def power(self, x: Operand, exponent: Fraction | int) -> Operand:
-        """See `Domain.power`."""
+        """See `Domain.power`; (x^2)^(1/2) is |x|, so that it stays piecewise rational."""
         exponent = Fraction(exponent)
+        if exponent.denominator == 2 and (root := self._even_power(x)) is not None:
+            base, even = root
+            return self.power(self.apply("abs", base), even * exponent)
         if exponent == 1:
             return x
         whole = exponent.denominator == 1 and exponent >= 0
         kind = kind_of(x) if whole else "f"
         return self.emit("power", [x], shape_of(x), kind, exponent=exponent)
+
+    def _even_power(self, x: Operand) -> tuple[Operand, int] | None:
+        """Return y and n where a value was computed as y^n with even n."""
+        made = x.definition if isinstance(x, Ref) else None
+        if made is None:
+            return None
+        base, *others = self.operands(made)
+        if made.name == "power" and made.params["exponent"] % 2 == 0:
+            return base, int(made.params["exponent"])
+        if made.name == "mul" and made.inputs == (made.inputs[0],) * (1 + len(others)):
+            return (base, 1 + len(others)) if len(others) % 2 else None
+        return None
 
     def apply(self, function: str, *xs: Operand, kind: str = "f") -> Operand:
         """See `Domain.apply`."""

@@ -11,6 +11,7 @@ from symtheory.readable import require_readable
 from symtheory.symmetry._arguments import exact_arguments as exact_arguments
 from symtheory.symmetry._evaluated import symmetry_claim
 from symtheory.symmetry._generator import read_generator
+from symtheory.symmetry._inferred_span import INFERRED, family_is_inferred
 from symtheory.symmetry._proof import prove_by_degrees, prove_by_normal_form
 from symtheory.symmetry._refutation import refute
 from symtheory.symmetry._symmetry import Exponential
@@ -87,6 +88,8 @@ def verify(
             homogeneous = prove_by_degrees(model, generator, deadline)
             if homogeneous:
                 return proved(Derivation(homogeneous, ("degrees of homogeneity",)))
+        if family_is_inferred(model, generator):
+            return proved(Derivation(INFERRED, ("inference over the core operations",)))
         how, missing = prove_by_normal_form(model, symmetry, deadline)
         if missing is None:
             return proved(NormalForm(how, ring="Q(theta, z)"))

@@ -49,9 +49,11 @@ def _computed(jaxpr: Jaxpr) -> Iterator[Any]:
         if body is not None:
             yield from _computed(body.jaxpr)
             continue
-        for variable in equation.outvars:
-            if jnp.issubdtype(variable.aval.dtype, jnp.floating):
-                yield variable
+        yield from filter(_is_real, equation.outvars)
+
+
+def _is_real(variable: Any) -> bool:
+    return jnp.issubdtype(variable.aval.dtype, jnp.floating)
 
 
 def _body(equation: Any) -> ClosedJaxpr | None:
@@ -70,7 +72,7 @@ def _evaluate(jaxpr: Jaxpr, constants: Any, inputs: Any, factors: Iterator[Any])
             found = _evaluate(body.jaxpr, body.consts, given, factors)
         else:
             found = [
-                x * (1 + next(factors)) if jnp.issubdtype(v.aval.dtype, jnp.floating) else x
+                x * (1 + next(factors)) if _is_real(v) else x
                 for x, v in zip(performed(equation, given), equation.outvars, strict=True)
             ]
         values |= dict(zip(equation.outvars, found, strict=True))

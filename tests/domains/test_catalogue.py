@@ -29,6 +29,7 @@ from symtheory.linear_algebra._modular import residue
 from symtheory.program import Deadline, read, trace
 from tests.domains.catalogue import IRRATIONAL, RATIONAL, SMOOTH
 from tests.domains.evaluate import number
+from tests.program.floats import by_jax
 
 CASES = RATIONAL | IRRATIONAL | SMOOTH
 
@@ -61,8 +62,7 @@ class Case:
             self.points.append((values * signs).reshape(shape))
         structures = [jax.ShapeDtypeStruct(shape, np.float64) for shape in shapes]
         self.closed, _ = trace(with_derivatives(self.function), *structures)
-        run = jax.jit(with_derivatives(self.function))
-        self.expected = [np.asarray(x) for x in jax.tree.leaves(run(*self.points))]
+        self.expected = by_jax(self.closed, self.points)
 
     def read(self, domain, inputs):
         return read(self.closed, domain, inputs, Deadline(20))

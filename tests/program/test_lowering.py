@@ -10,7 +10,7 @@ import pytest
 from symtheory.errors import UnreadableError
 from symtheory.program import evaluate, lower, trace
 from tests.domains.catalogue import IRRATIONAL, RATIONAL, SMOOTH
-from tests.program.floats import Floats
+from tests.program.floats import Floats, by_jax
 from tests.program.structured import CASES
 
 EVERYTHING = {name: pair for name, pair in (RATIONAL | SMOOTH | CASES).items()}
@@ -31,15 +31,18 @@ def points(name, shapes, positive=False):
     return out
 
 
+def traced(function, arrays):
+    return trace(function, *[jax.ShapeDtypeStruct(x.shape, np.float64) for x in arrays])[0]
+
+
 def lowered(function, arrays):
-    structures = [jax.ShapeDtypeStruct(x.shape, np.float64) for x in arrays]
-    closed, _ = trace(function, *structures)
-    return evaluate(lower(closed), Floats(), list(arrays))
+    return evaluate(lower(traced(function, arrays)), Floats(), list(arrays))
 
 
 def agree(function, arrays):
-    want = jax.tree.leaves(jax.jit(function)(*arrays))
-    have = lowered(function, arrays)
+    closed = traced(function, arrays)
+    want = by_jax(closed, arrays)
+    have = evaluate(lower(closed), Floats(), list(arrays))
     assert len(want) == len(have)
     for a, b in zip(have, want, strict=True):
         assert np.shape(a) == np.shape(b)

@@ -69,8 +69,8 @@ def _component(part: Component, arrays: Mapping[Tensor, Any], axes: int, xp: Any
         return operands[0][()]
     # Without the type NumPy makes an int64 of a product of exact numbers along axes of length one.
     exact = {"dtype": object} if operands[0].dtype == object else {}
-    optimize = xp is not np or "greedy"
-    out = xp.einsum(*operands, [place[i] for i in free], optimize=optimize, **exact)
+    # The best order of a dozen factors takes longer to find than any order takes to compute.
+    out = xp.einsum(*operands, [place[i] for i in free], optimize="greedy", **exact)
     where = tuple(slice(None) if axis in free else None for axis in range(axes))
     return out[where] if free else out
 

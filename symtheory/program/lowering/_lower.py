@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from symtheory.errors import UnreadableError
-from symtheory.program._builder import Builder, Complex, Operand, Ref, shape_of
+from symtheory.errors import PrimitiveError, UnreadableError
+from symtheory.program._builder import Builder, Complex, Operand, Ref, kind_of, shape_of
+from symtheory.program._facts import depending
 from symtheory.program._known import is_known
 from symtheory.program._program import Program
 from symtheory.program._trace import trace
@@ -31,6 +32,8 @@ from symtheory.program.lowering._rule import RULES, all_stored
 
 _MOST_TURNS = 10_000
 """Turns of a `while` loop that are written out."""
+_MOST_STEPS = 100
+"""Steps of a scan that are written out where its body cannot be read for all of them at once."""
 
 
 def lower(closed: ClosedJaxpr) -> Program:
@@ -188,7 +191,13 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
             refs.append(inner.input(aval.shape, kinds[k - n]))
         else:
             refs.append(_input(inner, aval))
-    outputs = _walk(inner, closed.jaxpr, closed.consts, refs)
+    try:
+        outputs = _walk(inner, closed.jaxpr, closed.consts, refs)
+    except PrimitiveError:
+        # Step by step, counters are known numbers and places that depend on them are, too.
+        if length > _MOST_STEPS or not _counts(xs[n:]):
+            raise
+        return _unrolled(b, equation, xs, n, m)
     if any(isinstance(x, Complex) for x in (*refs, *outputs)):
         return _unrolled(b, equation, xs, n, m)
     outputs = [
@@ -197,18 +206,49 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     ]
     body = inner.finish([x for x in refs if isinstance(x, Ref)], outputs)
     operands = [x for k, x in enumerate(xs) if k not in fixed]
-    return list(
-        b.emit_many(
-            "scan",
-            operands,
-            [(tuple(v.aval.shape), _kind(v.aval)) for v in equation.outvars],
-            body=body,
-            constants=n - len(fixed),
-            carry=m,
-            length=length,
-            reverse=params["reverse"],
-        )
+    out = b.emit_many(
+        "scan",
+        operands,
+        [(tuple(v.aval.shape), _kind(v.aval)) for v in equation.outvars],
+        body=body,
+        constants=n - len(fixed),
+        carry=m,
+        length=length,
+        reverse=params["reverse"],
     )
+    known = _known_outputs(equation, xs, body, operands, n - len(fixed), m)
+    return [known.get(k, x) for k, x in enumerate(out)]
+
+
+def _known_outputs(
+    equation: Any, xs: Sequence[Operand], body: Program, operands: Sequence[Operand], n: int, m: int
+) -> dict[int, Operand]:
+    """Return what a loop gives whatever its other operands are: its counters."""
+    unknown = {k for k, x in enumerate(operands) if not is_known(x)}
+    while True:
+        reached = depending(body, unknown)
+        more = {n + k for k in range(m) if body.outputs[k] in reached} - unknown
+        if not more:
+            break
+        unknown |= more
+    chosen = [
+        k
+        for k, (v, number) in enumerate(zip(equation.outvars, body.outputs, strict=True))
+        if np.dtype(v.aval.dtype).kind in "biu" and number not in reached
+    ]
+    if not chosen:
+        return {}
+    some = [
+        x if is_known(x) else np.zeros(v.aval.shape)
+        for x, v in zip(xs, equation.invars, strict=True)
+    ]
+    out = _computed(equation, some)
+    return {k: out[k] for k in chosen}
+
+
+def _counts(xs: Sequence[Operand]) -> bool:
+    """Tell whether a loop has integers, carried or scanned, that are known where it starts."""
+    return any(is_known(x) and kind_of(x) == "i" for x in xs)
 
 
 def _kind(aval: Any) -> str:
@@ -239,7 +279,7 @@ def _scan_counts(equation: Any) -> tuple[int, int]:
 
 
 def _unrolled(b: Builder, equation: Any, xs: list[Operand], n: int, m: int) -> list[Operand]:
-    """Write a scan over complex numbers out, step by step."""
+    """Write a scan out, step by step."""
     params = equation.params
     carry, rows = xs[n : n + m], []
 

@@ -12,10 +12,13 @@ from symtheory import shapes
 from symtheory.errors import InputError
 from symtheory.model import Model
 from symtheory.readable import nowhere_finite
+from symtheory.verdict import QUICKLY
 
 POINTS = 6
 _TRIED = 4 * POINTS
 _MOST = 200
+_ROUNDING = 1e-12
+"""Relative gradients up to this count as none: sums and differences of the same may leave some."""
 
 Axis = tuple[int, int]
 """Number of a leaf, and one of its axes (0 for a scalar)."""
@@ -46,8 +49,8 @@ class Probe:
             def loss(leaves: Any, z: Any) -> Any:
                 return model.evaluate(jax.tree.unflatten(self.tree, leaves), z, values)
 
-            self._loss = jax.jit(jax.vmap(loss))
-            self._slope = jax.jit(jax.vmap(jax.grad(loss)))
+            self._loss = jax.jit(jax.vmap(loss), compiler_options=QUICKLY)
+            self._slope = jax.jit(jax.vmap(jax.grad(loss)), compiler_options=QUICKLY)
             # Half of the points are positive: scales, variances and the like may have to be.
             drawn = [rng.normal(size=(_TRIED, *shape)) for shape in self.shapes]
             theta = [np.concatenate([x[: _TRIED // 2], np.abs(x[_TRIED // 2 :])]) for x in drawn]
@@ -112,7 +115,8 @@ def unit_axes(probe: Probe) -> list[list[Axis]]:
                 continue
             left, was = (_unit(g[other[0]], other[1], unit) for g in (after, before))
             rest = _others(after[other[0]], other[1], unit)
-            if not np.any(left) and np.any(was) and (size[axis] == 1 or np.any(rest)):
+            gone = np.max(left, initial=0.0) <= _ROUNDING * np.max(was, initial=0.0)
+            if gone and np.any(was) and (size[axis] == 1 or np.any(rest)):
                 owner[root(other)] = root(axis)
     groups: dict[Axis, list[Axis]] = {}
     for axis in axes:
