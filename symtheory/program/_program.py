@@ -162,7 +162,7 @@ def _perform(operation: Operation, domain: Any, xs: list[Any], deadline: Deadlin
     name, params = operation.name, operation.params
     if name == "scan":
         return _scan(operation, domain, xs, deadline)
-    if name in KNOWN and all(map(is_known, xs)):
+    if name in KNOWN and all(map(is_known, xs)) and _has_numbers_as_sizes(operation):
         out = KNOWN[name](*xs, **params)
         if out is not None:
             return out if name == "sort" else [np.asarray(out)]
@@ -182,6 +182,10 @@ def _perform(operation: Operation, domain: Any, xs: list[Any], deadline: Deadlin
         params = {**params, "fill": xs[first]}
         xs = xs[:first]
     return [getattr(domain, name)(*xs, **params)]
+
+
+def _has_numbers_as_sizes(operation: Operation) -> bool:
+    return all(isinstance(n, (int, np.integer)) for shape in operation.shapes for n in shape)
 
 
 _OPERANDS = {"take": 1, "pick": 1, "choose": 2}

@@ -130,12 +130,12 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
 
 
 def _gives_integers(equation: Any) -> bool:
-    kinds = {kind_of_type(v.aval.dtype) for v in equation.outvars if _has_dtype(v)}
-    return kinds <= set("biu") and equation.primitive.name not in (*_CONTROL, *_CALLS)
-
-
-def _has_dtype(variable: Any) -> bool:
-    return hasattr(variable.aval, "dtype")
+    """Tell whether an equation gives integers or truth values, of sizes that are numbers."""
+    avals = [v.aval for v in equation.outvars]
+    kinds = {kind_of_type(aval.dtype) for aval in avals if hasattr(aval, "dtype")}
+    named = any(not isinstance(n, int) for aval in avals for n in getattr(aval, "shape", ()))
+    entered = equation.primitive.name in ENTERED
+    return kinds <= set("biu") and not named and not entered
 
 
 def _computed(equation: Any, xs: list[Operand]) -> list[Operand]:
