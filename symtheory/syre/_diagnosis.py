@@ -91,11 +91,12 @@ def diagnose(
         for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
     }
     leaves = list(named.values())
+    sizes = [leaf.shape for leaf in leaves]
     mirrors = []
     dead: dict[str, dict[float, int]] = {}
     duplicated: dict[str, dict[float, int]] = {}
     for item in reflections:
-        if isinstance(item, FoundReflections) and _by_rows(item, leaves):
+        if isinstance(item, FoundReflections) and item.moves_rows(sizes):
             table = rows_of(leaves, item)
             mirrors.append(_of_rows(item, table, limits))
             group = ", ".join(item.leaves)
@@ -125,22 +126,14 @@ def rows_of(leaves: list[np.ndarray], found: FoundReflections) -> np.ndarray:
     return np.concatenate(blocks, axis=1)
 
 
-def _by_rows(found: FoundReflections, leaves: list[np.ndarray]) -> bool:
-    if not found.axes or len(dict(found.axes)) < len(found.axes):
-        return False
-    leaf, axis = found.axes[0]
-    units = leaves[leaf].shape[axis] if leaves[leaf].ndim else 1
-    everyone = {"swap": units * (units - 1) // 2, "flip": units}
-    return found.kind == "rotation" or found.count == everyone.get(found.kind)
-
-
 def _of_rows(found: FoundReflections, table: np.ndarray, limits: list[float]) -> MirrorDistance:
     scale = _typical(table)
     if found.kind == "flip":
         distances = np.linalg.norm(table, axis=1)
-    elif found.kind == "swap":
+    elif found.kind in ("swap", "signed swap"):
         upper = np.triu_indices(len(table), 1)
-        distances = _pairwise(table)[upper] / np.sqrt(2)
+        other = table if found.kind == "swap" else -table
+        distances = _pairwise(table, other)[upper] / np.sqrt(2)
     else:  # the direction a with the smallest |a^T w|
         distances = np.linalg.svd(table, compute_uv=False)
         distances = np.append(distances, np.zeros(len(table) - len(distances)))
@@ -165,7 +158,7 @@ def _idle(table: np.ndarray, limits: list[float]) -> tuple[dict[float, int], dic
     """Count rows that are nearly zero, and rows that nearly repeat an earlier one (zeros aside)."""
     scale = _typical(table)
     norms = np.linalg.norm(table, axis=1) / scale
-    apart = _pairwise(table) / scale
+    apart = _pairwise(table, table) / scale
     dead = _below(norms, limits)
     twice = {}
     for limit in limits:
@@ -175,9 +168,9 @@ def _idle(table: np.ndarray, limits: list[float]) -> tuple[dict[float, int], dic
     return dead, twice
 
 
-def _pairwise(table: np.ndarray) -> np.ndarray:
+def _pairwise(table: np.ndarray, other: np.ndarray) -> np.ndarray:
     # Differences row by row, not by Gram: duplicates have to come out at exactly 0.
-    return np.stack([np.linalg.norm(table - row, axis=1) for row in table])
+    return np.stack([np.linalg.norm(other - row, axis=1) for row in table])
 
 
 def _typical(table: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from symtheory import shapes
 from symtheory.errors import BudgetError
 from symtheory.exact import rational
 from symtheory.symmetry import Exponential, FoundReflections, Reflection, read_generator
@@ -39,7 +40,7 @@ class Removal:
 
     Attributes:
         name: The family.
-        kind: "swap", "flip", "rotation", "exchange" or "given".
+        kind: "swap", "flip", "signed swap", "rotation", "exchange" or "given".
         rank: Rank P of each member.
         count: How many members there are; 0 stands for a continuum.
         kept: How many of them l_r keeps (of a continuum: the dimension of the kept directions).
@@ -75,7 +76,7 @@ class Removal:
 def removal_of_family(model: RemovedModel, found: FoundReflections, delta: float) -> Removal:
     """Decide for every member of a family whether l_r keeps it."""
     # Where not all units are alike, or two axes of one weight move together, P is read entry-wise.
-    if not _acts_on_rows(model, found):
+    if not found.moves_rows([shapes.fixed(shape) for shape in model.leaves.values()]):
         return removal_of_one(model, found.reflection, found.name, found.kind, found.rank)
     gamma = rational(model.weight_decay)
     units = Units(model.bias, found)
@@ -200,19 +201,17 @@ def _group_numbers(
     model: RemovedModel, found: FoundReflections, units: Units, delta: float
 ) -> dict[str, Any]:
     """Return the finite group that a whole family generates: its mean, and what it repels with."""
-    h = units.size
-    flips = found.kind == "flip"
-    factor = h if flips else h - 1
+    h, flips = units.size, found.kind == "flip"
+    group, factor, square = _group_of(found.kind, units)
     names = list(model.leaves)
     expected = sum(
         expected_square(model.weight_decay, sigma, factor * units.widths[leaf])
         for leaf in units.widths
         if (sigma := model.sigma0.get(names[leaf])) is not None
     )
-    square = units.total() if flips else units.mean_free()
     gamma = rational(model.weight_decay)
     out: dict[str, Any] = {
-        "group": f"(Z/2)^{h}" if flips else f"S_{h}",
+        "group": group,
         "fixed_rank": factor * units.width,
         "expected_square": expected or None,
         "square": float(4 * gamma * gamma * square),
@@ -224,6 +223,19 @@ def _group_numbers(
             bound = strength_bound(model.weight_decay, min(sigmas), delta, h)
             out["abelian_bound"] = bound
     return out
+
+
+def _group_of(kind: str, units: Units) -> tuple[str, int, Fraction]:
+    """Return a group of units, rank(I - V) on one weight of each, and |(I - V) theta_0|^2."""
+    h = units.size
+    if kind == "flip":
+        return f"(Z/2)^{h}", h, units.total()
+    if kind == "swap":
+        return f"S_{h}", h - 1, units.mean_free()
+    if h > 2:  # the reflections along e_i + e_j: their products are all swaps and pairs of flips
+        return f"D_{h}", h, units.total()
+    [(_, square)] = units.members(kind)
+    return "Z/2", 1, square
 
 
 def _commutes(model: RemovedModel, reflection: Reflection) -> bool:
@@ -240,13 +252,3 @@ def _commutes(model: RemovedModel, reflection: Reflection) -> bool:
 def _strength(model: RemovedModel, square: Fraction) -> float:
     """Return 2 gamma times the square root of an exact number."""
     return 2 * model.weight_decay * math.sqrt(square)
-
-
-def _acts_on_rows(model: RemovedModel, found: FoundReflections) -> bool:
-    if not found.axes or len(dict(found.axes)) < len(found.axes):
-        return False
-    leaf, axis = found.axes[0]
-    shape = list(model.leaves.values())[leaf] or (1,)
-    units = int(shape[axis])
-    everyone = {"swap": units * (units - 1) // 2, "flip": units}
-    return found.kind == "rotation" or found.count == everyone.get(found.kind)

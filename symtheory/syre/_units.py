@@ -50,13 +50,14 @@ class Units:
         self.gram = np.array(gram.entries(), dtype=object).reshape(self.size, self.size)
 
     def members(self, kind: str) -> Iterator[tuple[tuple[int, ...], Fraction]]:
-        """Yield the units and |P theta_0|^2 of every sign flip, or every swap."""
+        """Yield the units and |P theta_0|^2 of every sign flip, swap or signed swap."""
+        sign = 1 if kind == "signed swap" else -1  # along e_i + e_j or e_i - e_j
         for i in range(self.size):
             if kind == "flip":
                 yield (i,), self._number(self.gram[i, i])
                 continue
             for j in range(i + 1, self.size):
-                twice = self.gram[i, i] + self.gram[j, j] - 2 * self.gram[i, j]
+                twice = self.gram[i, i] + self.gram[j, j] + 2 * sign * self.gram[i, j]
                 yield (i, j), self._number(twice) / 2
 
     def mean_free(self) -> Fraction:
