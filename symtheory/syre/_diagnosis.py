@@ -98,7 +98,7 @@ def diagnose(
     for item in reflections:
         if isinstance(item, FoundReflections) and item.moves_rows(sizes):
             table = rows_of(leaves, item)
-            mirrors.append(_of_rows(item, table, limits))
+            mirrors.append(_of_rows(item, leaves, limits))
             group = ", ".join(item.leaves)
             dead[group], duplicated[group] = _idle(table, limits)
         else:
@@ -126,13 +126,16 @@ def rows_of(leaves: list[np.ndarray], found: FoundReflections) -> np.ndarray:
     return np.concatenate(blocks, axis=1)
 
 
-def _of_rows(found: FoundReflections, table: np.ndarray, limits: list[float]) -> MirrorDistance:
+def _of_rows(
+    found: FoundReflections, leaves: list[np.ndarray], limits: list[float]
+) -> MirrorDistance:
+    table = rows_of(leaves, found)
     scale = _typical(table)
     if found.kind == "flip":
         distances = np.linalg.norm(table, axis=1)
     elif found.kind in ("swap", "signed swap"):
         upper = np.triu_indices(len(table), 1)
-        other = table if found.kind == "swap" else -table
+        other = table * _signs(found, leaves)
         distances = _pairwise(table, other)[upper] / np.sqrt(2)
     else:  # the direction a with the smallest |a^T w|
         distances = np.linalg.svd(table, compute_uv=False)
@@ -140,6 +143,13 @@ def _of_rows(found: FoundReflections, table: np.ndarray, limits: list[float]) ->
     distances = distances / scale
     members = 0 if found.kind == "rotation" else len(distances)
     return MirrorDistance(found.name, float(distances.min()), _below(distances, limits), members)
+
+
+def _signs(found: FoundReflections, leaves: list[np.ndarray]) -> np.ndarray:
+    """Return -1 for the weights of a unit whose sign changes when it is exchanged."""
+    axes = dict(found.axes).items()
+    sizes = [leaves[leaf].size // (leaves[leaf].shape or (1,))[axis] for leaf, axis in axes]
+    return np.repeat([-1.0 if axis in found.signed else 1.0 for axis in axes], sizes)
 
 
 def _of_one(params: Any, reflection: Reflection, name: str, limits: list[float]) -> MirrorDistance:

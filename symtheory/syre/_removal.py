@@ -202,17 +202,26 @@ def _group_numbers(
 ) -> dict[str, Any]:
     """Return the finite group that a whole family generates: its mean, and what it repels with."""
     h, flips = units.size, found.kind == "flip"
-    group, factor, square = _group_of(found.kind, units)
     names = list(model.leaves)
-    expected = sum(
-        expected_square(model.weight_decay, sigma, factor * units.widths[leaf])
-        for leaf in units.widths
-        if (sigma := model.sigma0.get(names[leaf])) is not None
-    )
     gamma = rational(model.weight_decay)
+    fixed_rank, expected, square = 0, 0.0, Fraction(0)
+    for part in _parts(model, found):
+        # Flips fix no weight but 0, and so do signed swaps of more than two: e_i + e_j span all.
+        alone = flips or (bool(part.found.signed) and h > 2)
+        factor = h if alone else h - 1
+        fixed_rank += factor * part.width
+        expected += sum(
+            expected_square(model.weight_decay, sigma, factor * part.widths[leaf])
+            for leaf in part.widths
+            if (sigma := model.sigma0.get(names[leaf])) is not None
+        )
+        square += part.total() if alone else part.mean_free()
+    group = f"(Z/2)^{h}" if flips else f"S_{h}"
+    if found.kind == "signed swap":
+        group = f"D_{h}" if h > 2 else "Z/2"
     out: dict[str, Any] = {
         "group": group,
-        "fixed_rank": factor * units.width,
+        "fixed_rank": fixed_rank,
         "expected_square": expected or None,
         "square": float(4 * gamma * gamma * square),
     }
@@ -225,17 +234,15 @@ def _group_numbers(
     return out
 
 
-def _group_of(kind: str, units: Units) -> tuple[str, int, Fraction]:
-    """Return a group of units, rank(I - V) on one weight of each, and |(I - V) theta_0|^2."""
-    h = units.size
-    if kind == "flip":
-        return f"(Z/2)^{h}", h, units.total()
-    if kind == "swap":
-        return f"S_{h}", h - 1, units.mean_free()
-    if h > 2:  # the reflections along e_i + e_j: their products are all swaps and pairs of flips
-        return f"D_{h}", h, units.total()
-    [(_, square)] = units.members(kind)
-    return "Z/2", 1, square
+def _parts(model: RemovedModel, found: FoundReflections) -> list[Units]:
+    """Return the weights of the units in two parts: those whose signs change, and the others."""
+    signed = tuple(axis for axis in found.axes if axis in found.signed)
+    plain = tuple(axis for axis in found.axes if axis not in found.signed)
+    return [
+        Units(model.bias, dataclasses.replace(found, axes=axes, signed=changed))
+        for axes, changed in ((plain, ()), (signed, signed))
+        if axes
+    ]
 
 
 def _commutes(model: RemovedModel, reflection: Reflection) -> bool:

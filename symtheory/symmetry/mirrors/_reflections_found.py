@@ -18,7 +18,7 @@ class FoundReflections:
 
     Attributes:
         name: What they do.
-        kind: "swap", "flip", "signed swap" (two units are exchanged and both change sign),
+        kind: "swap", "flip", "signed swap" (two units are exchanged and change sign),
             "rotation" (along every direction of the units) or "exchange".
         rank: Rank P of each: the parameters that are lost at a symmetric point.
         count: How many there are (of a rotation family: as many as units, up to rotation).
@@ -26,6 +26,7 @@ class FoundReflections:
         reflection: One of them.
         verdict: Whether they are proved.
         axes: The axes that index the units, as (leaf number, axis); none for an exchange.
+        signed: Those of the axes along which a signed swap changes signs.
     """
 
     name: str
@@ -36,6 +37,7 @@ class FoundReflections:
     reflection: Reflection
     verdict: Verdict
     axes: tuple[tuple[int, int], ...] = ()
+    signed: tuple[tuple[int, int], ...] = ()
 
     def moves_rows(self, shapes: Sequence[tuple[int, ...]]) -> bool:
         """Tell whether the members act alike on all units, each along one axis of a leaf.
