@@ -32,7 +32,6 @@ KNOWN_FAILURES: dict[str, tuple[str, ...]] = {
         "test_a_copy_changes_nothing[fori_set]",
         "test_a_copy_changes_nothing[scan_set]",
     ),
-    "test_crossing_null_sets.py": ("test_no_flip_of_a_side[integer]",),
     "test_missed_symmetries.py": (
         "test_case_budget_larger_block",
         "test_case_conservation_integer_labels[integer]",

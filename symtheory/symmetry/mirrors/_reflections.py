@@ -219,6 +219,11 @@ class _Search:
                 verdict = self._proved(name, checked.certificate, recheck)
         if verdict.status is Status.REFUTED:
             return
+        if (
+            verdict.certificate is None
+            and self._claim([_alike(group, mirror)]).test().agrees is False
+        ):
+            return
         self._add(name, "rotation", rank, size, _alike(group, mirror), verdict)
 
     # --- whole leaves ---
@@ -291,9 +296,13 @@ class _Search:
         checked = verify_reflection(self.model, found, seconds=self._remaining(), seed=self.seed)
         if checked.status is Status.REFUTED:
             return
-        verdict = self._supported(name, f"; {checked.how}")
+        claim = reflection_claim(self.model, found)
         if checked.certificate is not None:
-            verdict = self._proved(name, checked.certificate, reflection_claim(self.model, found))
+            verdict = self._proved(name, checked.certificate, claim)
+        elif claim.test().agrees is False:  # far away, or in a tie
+            return
+        else:
+            verdict = self._supported(name, f"; {checked.how}")
         rank = int(np.prod(self.probe.shapes[a], dtype=int))
         leaves_ = (self.names[a], self.names[b])
         self.found.append(FoundReflections(name, "exchange", rank, 1, leaves_, found, verdict))
