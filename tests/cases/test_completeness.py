@@ -173,7 +173,7 @@ def test_signed_swaps_of_units_that_are_even_on_two_sides():
     counts = sorted((r.kind, r.count, r.rank) for r in found)
     signed = [("signed swap", 1, 3)] * 3
     assert counts == [*(("flip", 2, rank) for rank in (1, 2, 3)), *signed, ("swap", 1, 3)]
-    assert all(is_proved(r) for r in found)
+    assert all(is_proved(r.verdict) for r in found)
 
 
 def test_certify_exchange_with_a_sign():
