@@ -275,6 +275,10 @@ class Prover:
             together = self._family([fields[k] for k in rest])
             for k, text in zip(rest, together, strict=True):
                 how[k] = text
+        return self.told(fields, how, evidence)
+
+    def told(self, fields: Sequence[Field], how: Sequence[str], evidence: str) -> list[Verdict]:
+        """Return one verdict per field, given how each was proved (empty where it was not)."""
         if self._loss.redefines_derivatives:
             evidence = (
                 f"{evidence}, of the loss's value; its gradient is stopped or redefined, so that "
