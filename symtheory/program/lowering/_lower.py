@@ -240,7 +240,8 @@ def _known_outputs(
     if not chosen:
         return {}
     some = [
-        x if is_known(x) else np.zeros(v.aval.shape) for x, v in zip(xs, equation.invars, strict=True)
+        x if is_known(x) else np.zeros(v.aval.shape)
+        for x, v in zip(xs, equation.invars, strict=True)
     ]
     out = _computed(equation, some)
     return {k: out[k] for k in chosen}
