@@ -114,7 +114,7 @@ def _evaluate(jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Any]) -> 
             outputs = arguments
         elif name in ("max", "min"):
             outputs = [_chosen(name, *arguments)]
-        elif name in ("reduce_max", "reduce_min") and jnp.size(arguments[0]) <= _FOLDED:
+        elif name in ("reduce_max", "reduce_min") and 0 < jnp.size(arguments[0]) <= _FOLDED:
             outputs = [_folded(name.removeprefix("reduce_"), arguments[0], params["axes"])]
         elif name in _SCATTERS and jnp.size(arguments[2]) <= _SCATTERED:
             outputs = [_scattered(_SCATTERS[name], params, *arguments)]

@@ -16,6 +16,8 @@ from symtheory.program._facts import depending
 from symtheory.program._known import is_known
 from symtheory.program._program import Program
 from symtheory.program._trace import trace
+from symtheory.program._types import held, kind_of_type
+from symtheory.program._walk import Called
 from symtheory.program.lowering import (  # noqa: F401  (each enters its rules into the table)
     _contractions,
     _elementwise,
@@ -26,7 +28,7 @@ from symtheory.program.lowering import (  # noqa: F401  (each enters its rules i
 )
 from symtheory.program.lowering._complex import as_complex, lower_complex
 from symtheory.program.lowering._elementwise import gaussian, is_gaussian
-from symtheory.program.lowering._rule import RULES
+from symtheory.program.lowering._rule import RULES, all_stored
 
 _MOST_TURNS = 10_000
 """Turns of a `while` loop that are written out."""
@@ -71,22 +73,15 @@ def lower_function(function: Callable[..., Any], *structures: Any) -> tuple[Prog
 
 
 def _input(b: Builder, aval: Any) -> Any:
-    dtype = np.dtype(aval.dtype)
-    if dtype.kind == "c":
+    if kind_of_type(aval.dtype) == "c":
         return Complex(b.input(aval.shape, "f"), b.input(aval.shape, "f"))
-    return b.input(aval.shape, "i" if dtype.kind == "u" else dtype.kind)
+    return b.input(aval.shape, _kind(aval))
 
 
 def _constant(value: Any) -> Operand:
-    if jnp.issubdtype(getattr(value, "dtype", np.float64), jax.dtypes.prng_key):
-        raise UnreadableError(
-            "the loss draws random numbers itself; make them part of the sample (`random=` of the "
-            "model)"
-        )
-    array = np.asarray(value)
-    if array.dtype.kind not in "biufc":  # bfloat16 and the like
-        array = array.astype(np.float64)
-    return array
+    if kind_of_type(getattr(value, "dtype", np.float64)) == "k":
+        return value  # what draws from it is refused, with its line
+    return held(np.asarray(value))
 
 
 def _walk(
@@ -101,7 +96,7 @@ def _walk(
 
     outer = b.source
     for equation in jaxpr.eqns:
-        b.source = equation
+        b.source = equation if outer is None else Called(equation, outer)
         outputs = _equation(b, equation, [look_up(atom) for atom in equation.invars])
         values.update(zip(equation.outvars, outputs, strict=True))
     b.source = outer
@@ -111,7 +106,9 @@ def _walk(
 def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     name = equation.primitive.name
     if name.startswith(("random_", "threefry", "rng_")):
-        b.refuse("random numbers drawn inside", "make them part of the sample (`random=`)")
+        b.refuse(
+            "random numbers drawn inside", "make them part of the sample (`random=` of the model)"
+        )
     if xs and all(map(is_known, xs)) and _gives_integers(equation):
         return _computed(equation, xs)
     if name in _CONTROL:
@@ -128,11 +125,12 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
         out = RULES[name](b, equation, *xs)
     else:
         b.refuse(f"the primitive {name!r}")
-    return list(out) if equation.primitive.multiple_results else [out]
+    outputs = list(out) if equation.primitive.multiple_results else [out]
+    return all_stored(b, equation, outputs)
 
 
 def _gives_integers(equation: Any) -> bool:
-    kinds = {np.dtype(v.aval.dtype).kind for v in equation.outvars if _has_dtype(v)}
+    kinds = {kind_of_type(v.aval.dtype) for v in equation.outvars if _has_dtype(v)}
     return kinds <= set("biu") and equation.primitive.name not in (*_CONTROL, *_CALLS)
 
 
@@ -148,7 +146,7 @@ def _computed(equation: Any, xs: list[Operand]) -> list[Operand]:
         ]
         out = equation.primitive.bind(*typed, **equation.params)
     outs = out if equation.primitive.multiple_results else [out]
-    return [np.asarray(x) for x in outs]
+    return [held(np.asarray(x)) for x in outs]
 
 
 # --- calls and loops ---------------------------------------------------------------------------
@@ -181,6 +179,7 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if any(isinstance(x, Complex) for x in xs):
         return _unrolled(b, equation, xs, n, m)
     inner = Builder()
+    inner.source = b.source
     avals = closed.in_avals
     fixed = {k: x for k, x in enumerate(xs[:n]) if isinstance(x, np.ndarray)}
     kinds = _carry_kinds(xs[n : n + m], avals[n : n + m])
@@ -202,7 +201,7 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if any(isinstance(x, Complex) for x in (*refs, *outputs)):
         return _unrolled(b, equation, xs, n, m)
     outputs = [
-        inner.real(x) if np.dtype(v.dtype).kind == "f" else x
+        inner.real(x) if kind_of_type(v.dtype) == "f" else x
         for x, v in zip(outputs, closed.out_avals, strict=True)
     ]
     body = inner.finish([x for x in refs if isinstance(x, Ref)], outputs)
@@ -253,7 +252,7 @@ def _counts(xs: Sequence[Operand]) -> bool:
 
 
 def _kind(aval: Any) -> str:
-    kind = np.dtype(aval.dtype).kind
+    kind = kind_of_type(aval.dtype)
     return "i" if kind == "u" else kind
 
 
@@ -331,21 +330,28 @@ def _cond(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if is_known(which):
         return _body(b, branches[min(max(int(which), 0), len(branches) - 1)], rest)
     results = [_body(b, branch, rest) for branch in branches]
-    last = np.asarray(len(branches) - 1)
-    index = b.extremum(b.extremum(which, np.zeros((), dtype=np.int64), True), last, False)
-    return [_selected(b, index, column) for column in zip(*results, strict=True)]
+    conditions = _conditions(b, which, len(branches))
+    return [_selected(b, conditions, column) for column in zip(*results, strict=True)]
 
 
-def _selected(b: Builder, index: Operand, column: Sequence[Operand]) -> Operand:
+def _conditions(b: Builder, which: Operand, count: int) -> list[Operand]:
+    """Return whether the second branch and those after it are reached; two hang on a comparison."""
+    made = which.definition if isinstance(which, Ref) else None
+    if count == 2 and made is not None and made.name == "cast" and made.params["kind"] == "bit":
+        return b.operands(made)
+    return [b.compare("ge", which, np.asarray(k)) for k in range(1, count)]
+
+
+def _selected(b: Builder, conditions: Sequence[Operand], column: Sequence[Operand]) -> Operand:
     if any(isinstance(x, Complex) for x in column):
         pairs = [as_complex(b, x) for x in column]
         return Complex(
-            _selected(b, index, [p.real for p in pairs]),
-            _selected(b, index, [p.imag for p in pairs]),
+            _selected(b, conditions, [p.real for p in pairs]),
+            _selected(b, conditions, [p.imag for p in pairs]),
         )
     out = column[0]
-    for k, case in enumerate(column[1:], 1):
-        out = b.select(b.compare("ge", index, np.asarray(k)), out, case)
+    for condition, case in zip(conditions, column[1:], strict=True):
+        out = b.select(condition, out, case)
     return out
 
 
@@ -364,4 +370,7 @@ _CONTROL: dict[str, Callable[..., list[Operand]]] = {
     "custom_linear_solve": _linear_solve,
 }
 
-__all__ = ["lower", "lower_function"]
+ENTERED = _CALLS | frozenset(_CONTROL)
+"""Primitives that are entered: calls, loops and branches."""
+
+__all__ = ["ENTERED", "lower", "lower_function"]

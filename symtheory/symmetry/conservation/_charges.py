@@ -96,7 +96,7 @@ def _unknowns(fields: Fields, kind: str, antisymmetric: bool) -> list[tuple[int,
     """Return (leaf, axis, i, j); a multiple of the leaf itself belongs to its first axis."""
     out = []
     for leaf, shape in enumerate(fields.points.shapes):
-        for axis, size in enumerate(shape or (1,)):
+        for axis, size in enumerate(shape or (1,)) if math.prod(shape) else ():
             for i in range(size):
                 for j in range(i, size if kind == "matrix" else i + 1):
                     if not (antisymmetric and i == j) and not (axis and i == j == 0):

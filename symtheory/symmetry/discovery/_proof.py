@@ -34,6 +34,7 @@ from symtheory.symmetry._arguments import (
     sample_at_row,
 )
 from symtheory.symmetry._evaluated import fields_claim
+from symtheory.symmetry._inferred_span import INFERRED, is_inferred
 from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry._proof import degree_of, ring_text
 from symtheory.symmetry.discovery._shifts import Cancelled, cancelled
@@ -252,7 +253,11 @@ class Prover:
         What is not proved is evaluated as well, at points of many magnitudes: units that are linear
         near the origin need not be so far away. A field that fails there is refuted.
         """
-        how: list[str] = [self._by_degrees(field) for field in fields]
+        inferred = [is_inferred(self._model, field.matrix, field.shift) for field in fields]
+        how: list[str] = [
+            INFERRED if known else self._by_degrees(field)
+            for field, known in zip(fields, inferred, strict=True)
+        ]
         rest = [k for k, text in enumerate(how) if not text]
         if rest:
             together = self._family([fields[k] for k in rest])

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from symtheory import shapes
-from symtheory.errors import BudgetError, InputError
+from symtheory.errors import BudgetError
 from symtheory.model import Model
 from symtheory.program import Deadline, trace
+from symtheory.readable import require_readable
 from symtheory.symmetry._evaluated import on_axes, reflection_claim
 from symtheory.symmetry._memory import intermediates, require
 from symtheory.symmetry._structural import structural
@@ -62,7 +63,8 @@ def reflections(
         max_memory: Limit in GiB on what the search may need.
 
     Raises:
-        InputError: A size is not bound, or the search needs more than `max_memory`.
+        InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
+            gradient, is nowhere finite), or the search needs more than `max_memory`.
 
     Source: arXiv 2408.15495, definition of the reflection symmetry and its examples.
 
@@ -72,8 +74,7 @@ def reflections(
     >>> [(r.kind, r.count, r.rank, str(r.verdict.status)) for r in reflections(model)]
     [('swap', 3, 3, 'proved'), ('flip', 3, 3, 'proved'), ('signed swap', 3, 3, 'proved')]
     """
-    if not model.dimension:
-        raise InputError("the model's parameters are all empty; give at least one entry")
+    require_readable(model)
     values = sum(math.prod(shapes.fixed(shape)) for shape in model.leaves.values())
     require(8 * POINTS * 8 * values, max_memory, f"searching {model.name} for reflections")
     search = _Search(model, seed, Deadline(seconds))
