@@ -75,7 +75,7 @@ PLANTED = {
     ],
     ("P1.8", "_half_space"): [
         ("half of the mass", "for low in (-sympy.oo, {})", "0", "1"),
-        ("second moment over a half", "square = over(2, {}, sympy.oo)", "0", "-1"),
+        ("second moment over a half", "square = over({}, 0, sympy.oo)", "2", "4"),
         ("noise of the residual", 'c["v"] - {}z["e"]', "", "2 * "),
         ("dimensions across", "across = (width - {})", "1", "2"),
         ("balance", "balanced = {inner: sympy.sqrt({}) * outer}", "width", "2 * width"),
@@ -119,7 +119,7 @@ PLANTED = {
         ("largest rate", "most = 2 * eta * ({} * root**2", "3", "1"),
     ],
     ("P2.9", "_minimum"): [
-        ("across", "across = sympy.Matrix([1, {}])", "-1", "-2"),
+        ("across", "across = sympy.Matrix([1, 1]), sympy.Matrix([1, {}])", "-1", "-2"),
         ("along", "at_root = curvature({})", "along", "across"),
     ],
     ("P2.5", "_across"): [("image", "outside {} inside - a[\"b\"])", "+", "+ 2 *")],
