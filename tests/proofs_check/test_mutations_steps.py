@@ -49,6 +49,10 @@ PLANTED = {
         ("start with large w", "(1 + {} + more) / rest", "dy", "2 * dy"),
         ("y*", "rest = sympy.sqrt({} * w / (total * norm))", "dy", "dx"),
     ],
+    ("P1.13", "_can_rise"): [
+        ("direction", "form = 2 * (first**2 / y + {} * first", "2", "1"),
+        ("rises", "largest.subs(y, {})))", "1", "ratio**2"),
+    ],
     ("P1.13", "_descent"): [
         ("unstable above 2", "({} + less) / curvature", "2", "1"),
         ("stable below 2", "{} / (eta * (1 + less))", "2", "3"),
