@@ -13,7 +13,7 @@ import numpy as np
 
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.program._known import KNOWN, is_known
-from symtheory.program._walk import location
+from symtheory.program._walk import located
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,12 +146,12 @@ def evaluate(
         try:
             outputs = _perform(operation, domain, arguments, deadline)
         except ZeroDivisionError as error:
-            raise _located(
+            raise located(
                 UnreadableError(f"the {domain.name} domain met a division by zero in this loss"),
-                operation,
+                operation.source,
             ) from error
         except UnreadableError as error:
-            raise _located(error, operation) from error
+            raise located(error, operation.source) from error
         values.update(zip(operation.outputs, outputs, strict=True))
         for number in dead.get(place, ()):
             del values[number]
@@ -196,15 +196,3 @@ def _scan(operation: Operation, domain: Any, xs: list[Any], deadline: Deadline) 
         lambda values: evaluate(body, domain, values, deadline),
         xs[:n], xs[n : n + m], xs[n + m :], length, reverse, collected,
     )  # fmt: skip
-
-
-def _located(error: UnreadableError, operation: Operation) -> UnreadableError:
-    """Say which primitive of the user's program, and which line of the file, an error is about."""
-    primitive = getattr(operation.source, "primitive", None)
-    if primitive is None or getattr(error, "located", False):
-        return error
-    where = location(operation.source)
-    at = f" at {where}" if where else ""
-    out = type(error)(f"{error} (primitive {primitive.name!r}{at})")
-    out.located = True  # type: ignore[attr-defined]
-    return out
