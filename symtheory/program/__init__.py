@@ -25,6 +25,7 @@ from symtheory.program._read import read as read
 from symtheory.program._read import read_function as read_function
 from symtheory.program._trace import trace as trace
 from symtheory.program._walk import equations as equations
+from symtheory.program._walk import line_of as line_of
 from symtheory.program._walk import location as location
 from symtheory.program._walk import pruned as pruned
 from symtheory.program._walk import subjaxprs as subjaxprs

@@ -12,7 +12,7 @@ import numpy as np
 
 from symtheory.errors import PrimitiveError
 from symtheory.exact import rational
-from symtheory.program._known import KNOWN, is_known
+from symtheory.program._known import KNOWN, is_known, is_numeric
 from symtheory.program._program import Operation, Positions, Program
 from symtheory.program._walk import location
 
@@ -122,7 +122,7 @@ class Builder:
         self, name: str, xs: Sequence[Operand], shape: Any, kind: str, /, **params: Any
     ) -> Operand:
         """Write one operation down, or compute it where all its operands are known."""
-        if name in KNOWN and all(map(is_known, xs)) and all(map(_is_number, shape)):
+        if name in KNOWN and all(map(is_known, xs)) and is_numeric(shape):
             out = KNOWN[name](*xs, **params)
             if out is not None:
                 return np.asarray(out)
@@ -180,7 +180,7 @@ class Builder:
     # --- movement; floats that are only moved stay known ---
 
     def _moved(self, name: str, xs: Sequence[Operand], shape: Any, /, **params: Any) -> Operand:
-        if all(isinstance(x, np.ndarray) for x in xs) and all(map(_is_number, shape)):
+        if all(isinstance(x, np.ndarray) for x in xs) and is_numeric(shape):
             return np.asarray(KNOWN[name](*xs, **params))
         return self.emit(name, xs, shape, kind_of(xs[0]), **params)
 
@@ -442,10 +442,6 @@ class Builder:
     def cast(self, x: Operand, kind: str, into: str) -> Operand:
         """See `Domain.cast`; `into` is "f", "i" or "b"."""
         return self.emit("cast", [x], shape_of(x), into, kind=kind)
-
-
-def _is_number(size: Any) -> bool:
-    return isinstance(size, (int, np.integer))
 
 
 def _is_one(size: Any) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
+_STANDARD_LIBRARY = os.path.join(sysconfig.get_paths()["stdlib"], "")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HIDDEN = (
     os.path.join(os.path.dirname(os.path.abspath(jax.__file__)), ""),
@@ -54,20 +57,47 @@ def pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
     return ClosedJaxpr(closed.jaxpr.replace(eqns=kept[::-1]), closed.consts)
 
 
-def location(equation: Any) -> str:
-    """Return "file.py:12", the line of the user's file that an equation comes from, or "".
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inside:
+    """An equation in the body of another one, which may know the user's line where it does not.
 
-    Lines of installed packages are given only where there is no other.
+    JAX keeps the bodies of its own functions, and they do not know who called them.
     """
+
+    equation: Any
+    caller: Any
+
+    @property
+    def primitive(self) -> Any:
+        """The primitive of the equation."""
+        return self.equation.primitive
+
+
+def location(equation: Any) -> str:
+    """Return "file.py:12", the line of the user's file that an equation comes from, or ""."""
+    if isinstance(equation, Inside):
+        return location(equation.equation) or location(equation.caller)
     traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
+    return line_of(
+        (frame.file_name, getattr(frame, "line_num", None) or getattr(frame, "start_line", 0))
+        for frame in getattr(traceback, "frames", ())
+    )
+
+
+def line_of(frames: Iterable[tuple[str, int]]) -> str:
+    """Return the user's line among (file, line), innermost first, as "file.py:12", or "".
+
+    Lines of installed packages and of Python's own are given only where there is no other.
+
+    >>> line_of([("/usr/lib/python3/site-packages/other.py", 7), ("/home/me/model.py", 12)])
+    'model.py:12'
+    """
     found = ""
-    for frame in getattr(traceback, "frames", ()):
-        name = frame.file_name
+    for name, line in frames:
         if name.startswith(_HIDDEN) or name.startswith("<"):
             continue
-        line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
         text = f"{os.path.basename(name)}:{line}"
-        if "site-packages" not in name:
+        if "site-packages" not in name and not name.startswith(_STANDARD_LIBRARY):
             return text
         found = found or text
     return found

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from symtheory.errors import UnreadableError
+from symtheory.errors import SymtheoryError, UnreadableError
 from symtheory.program._builder import Builder, Complex, Operand, Ref, shape_of
-from symtheory.program._known import is_known
+from symtheory.program._known import is_known, is_numeric
 from symtheory.program._program import Program
 from symtheory.program._trace import trace
+from symtheory.program._walk import Inside
 from symtheory.program.lowering import (  # noqa: F401  (each enters its rules into the table)
     _contractions,
     _elementwise,
@@ -98,7 +99,7 @@ def _walk(
 
     outer = b.source
     for equation in jaxpr.eqns:
-        b.source = equation
+        b.source = equation if outer is None else Inside(equation, outer)
         outputs = _equation(b, equation, [look_up(atom) for atom in equation.invars])
         values.update(zip(equation.outvars, outputs, strict=True))
     b.source = outer
@@ -109,7 +110,7 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     name = equation.primitive.name
     if name.startswith(("random_", "threefry", "rng_")):
         b.refuse("random numbers drawn inside", "make them part of the sample (`random=`)")
-    if xs and all(map(is_known, xs)) and _gives_integers(equation):
+    if xs and all(map(is_known, xs)) and _gives_integers(equation) and not _is_symbolic(equation):
         return _computed(equation, xs)
     if name in _CONTROL:
         return _CONTROL[name](b, equation, xs)
@@ -122,10 +123,32 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     ):
         out = lower_complex(b, equation, xs)
     elif name in RULES:
-        out = RULES[name](b, equation, *xs)
+        out = _ruled(b, equation, xs)
     else:
         b.refuse(f"the primitive {name!r}")
     return list(out) if equation.primitive.multiple_results else [out]
+
+
+def _ruled(b: Builder, equation: Any, xs: list[Operand]) -> Any:
+    """Apply the rule of a primitive; most rules need numbers for some of the sizes."""
+    name = equation.primitive.name
+    if not _is_symbolic(equation):
+        return RULES[name](b, equation, *xs)
+    try:
+        return RULES[name](b, equation, *xs)
+    except SymtheoryError:
+        raise
+    except Exception:  # what JAX, NumPy or Python say of a size without a number
+        return b.refuse(
+            f"the primitive {name!r} at sizes that are names",
+            "bind the sizes, or write the loss without it",
+        )
+
+
+def _is_symbolic(equation: Any) -> bool:
+    """Tell whether a size is symbolic among the operands and results of an equation."""
+    atoms = (*equation.invars, *equation.outvars)
+    return not all(is_numeric(getattr(atom.aval, "shape", ())) for atom in atoms)
 
 
 def _gives_integers(equation: Any) -> bool:
@@ -178,6 +201,7 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if any(isinstance(x, Complex) for x in xs):
         return _unrolled(b, equation, xs, n, m)
     inner = Builder()
+    inner.source = b.source
     avals = closed.in_avals
     fixed = {k: x for k, x in enumerate(xs[:n]) if isinstance(x, np.ndarray)}
     kinds = _carry_kinds(xs[n : n + m], avals[n : n + m])

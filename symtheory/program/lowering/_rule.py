@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from symtheory.program._builder import Builder, Operand
+from symtheory.program._known import is_known
 
 Rule = Callable[..., Any]
 """A rule takes the builder, the equation and the operands; it returns the result or the results."""
@@ -43,7 +44,12 @@ def shape_out(equation: Any) -> tuple[Any, ...]:
 
 
 def without_wrapping(b: Builder, equation: Any, x: Operand) -> Operand:
-    """Return the result of integer arithmetic; short and unsigned integers wrap around."""
+    """Return the result of integer arithmetic; short and unsigned integers wrap around.
+
+    A sum of truth values is true where one of them is.
+    """
     dtype = dtype_of(equation)
+    if dtype.kind == "b" and not is_known(x):
+        return b.compare("ne", x, np.zeros((), dtype=np.int64))
     short = dtype.kind == "u" or (dtype.kind == "i" and dtype.itemsize < 4)
     return b.cast(x, dtype.name, "i") if short else x
