@@ -204,10 +204,11 @@ def _scan(operation: Operation, domain: Any, xs: list[Any], deadline: Deadline) 
 
 def _located(error: UnreadableError, operation: Operation | None) -> UnreadableError:
     """Say which primitive of the user's program, and which line of the file, an error is about."""
-    primitive = getattr(operation.source, "primitive", None)
+    source = getattr(operation, "source", None)
+    primitive = getattr(source, "primitive", None)
     if primitive is None or getattr(error, "located", False):
         return error
-    where = location(operation.source)
+    where = location(source)
     at = f" at {where}" if where else ""
     out = type(error)(f"{error} (primitive {primitive.name!r}{at})")
     out.located = True  # type: ignore[attr-defined]
