@@ -6,8 +6,11 @@ function that branches on such an answer has been traced for some sizes only. Or
 raise an error of JAX's own, unless they hold at all sizes.
 
 JAX itself asks such questions, too, and its programs are right for all sizes nevertheless. So it
-matters who asks: the first frame of the call stack outside of JAX's own modules, or of those that
-JAX and a user both call, decides.
+matters who asks: the innermost frame of the call stack decides, modules left out that JAX and users
+both call.
+
+What notices that it is traced, by the type of a size, say, is another function when it is not; no
+question tells that.
 """
 
 from __future__ import annotations
@@ -232,7 +235,8 @@ class _Watch:
     def _show(self, value: Any) -> str:
         if isinstance(value, self._kind):
             return shown(self._original["__str__"](value), self._names)
-        return repr(value) if isinstance(value, (int, float)) else f"a {type(value).__name__}"
+        number = isinstance(value, (int, float, np.generic))
+        return str(value) if number else f"a {type(value).__name__}"
 
     def _compared(self, a: Any, sign: str, b: Any, frame: FrameType) -> UnreadableError:
         return self._asked(f"whether {self._show(a)} {sign} {self._show(b)}", frame)
