@@ -20,6 +20,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "Alignment": "symmetry",
+    "Approximate": "symmetry",
+    "Explanation": "symmetry",
+    "ParameterTable": "symmetry",
+    "PermutationSpecification": "symmetry",
+    "align": "symmetry",
+    "approximate_symmetries": "symmetry",
+    "explain": "symmetry",
+    "parameter_table": "symmetry",
+    "permutation_specification": "symmetry",
     "Affine": "symmetry",
     "DeepLinear": "theory",
     "Discovery": "symmetry",
@@ -142,16 +152,26 @@ if TYPE_CHECKING:
     from symtheory.simulation import simulate as simulate
     from symtheory.simulation import sweep as sweep
     from symtheory.symmetry import Affine as Affine
+    from symtheory.symmetry import Alignment as Alignment
+    from symtheory.symmetry import Approximate as Approximate
     from symtheory.symmetry import ConservationLaws as ConservationLaws
     from symtheory.symmetry import Discovery as Discovery
+    from symtheory.symmetry import Explanation as Explanation
     from symtheory.symmetry import Exponential as Exponential
     from symtheory.symmetry import Family as Family
     from symtheory.symmetry import Matrix as Matrix
+    from symtheory.symmetry import ParameterTable as ParameterTable
+    from symtheory.symmetry import PermutationSpecification as PermutationSpecification
     from symtheory.symmetry import Reflection as Reflection
     from symtheory.symmetry import SymmetricMatrix as SymmetricMatrix
     from symtheory.symmetry import Vector as Vector
+    from symtheory.symmetry import align as align
+    from symtheory.symmetry import approximate_symmetries as approximate_symmetries
     from symtheory.symmetry import conservation_laws as conservation_laws
     from symtheory.symmetry import discover as discover
+    from symtheory.symmetry import explain as explain
+    from symtheory.symmetry import parameter_table as parameter_table
+    from symtheory.symmetry import permutation_specification as permutation_specification
     from symtheory.symmetry import reflections as reflections
     from symtheory.symmetry import verify as verify
     from symtheory.syre import certify as certify

@@ -13,7 +13,7 @@ import numpy as np
 
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.program._known import KNOWN, is_known, is_numeric
-from symtheory.program._walk import location
+from symtheory.program._walk import located
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ def evaluate(
             values[number] = constant if is_known(constant) else domain.constant(constant)
         except UnreadableError as error:
             uses = (o for o in program.operations if number in o.inputs)
-            raise _located(error, next(uses, None)) from error
+            raise located(error, getattr(next(uses, None), "source", None)) from error
     dead = program.last_uses
     for place, operation in enumerate(program.operations):
         deadline.check()
@@ -150,12 +150,12 @@ def evaluate(
         try:
             outputs = _perform(operation, domain, arguments, deadline)
         except ZeroDivisionError as error:
-            raise _located(
+            raise located(
                 UnreadableError(f"the {domain.name} domain met a division by zero in this loss"),
-                operation,
+                operation.source,
             ) from error
         except UnreadableError as error:
-            raise _located(error, operation) from error
+            raise located(error, operation.source) from error
         values.update(zip(operation.outputs, outputs, strict=True))
         for number in dead.get(place, ()):
             del values[number]
@@ -200,16 +200,3 @@ def _scan(operation: Operation, domain: Any, xs: list[Any], deadline: Deadline) 
         lambda values: evaluate(body, domain, values, deadline),
         xs[:n], xs[n : n + m], xs[n + m :], length, reverse, collected,
     )  # fmt: skip
-
-
-def _located(error: UnreadableError, operation: Operation | None) -> UnreadableError:
-    """Say which primitive of the user's program, and which line of the file, an error is about."""
-    source = getattr(operation, "source", None)
-    primitive = getattr(source, "primitive", None)
-    if primitive is None or getattr(error, "located", False):
-        return error
-    where = location(source)
-    at = f" at {where}" if where else ""
-    out = type(error)(f"{error} (primitive {primitive.name!r}{at})")
-    out.located = True  # type: ignore[attr-defined]
-    return out

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
+from symtheory.errors import UnreadableError
+
 _STANDARD_LIBRARY = os.path.join(sysconfig.get_paths()["stdlib"], "")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HIDDEN = (
@@ -58,10 +60,12 @@ def pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Inside:
-    """An equation in the body of another one, which may know the user's line where it does not.
+class Called:
+    """An equation of what another one calls.
 
-    JAX keeps the bodies of its own functions, and they do not know who called them.
+    Attributes:
+        equation: The equation.
+        caller: The equation that calls it, which may itself be called.
     """
 
     equation: Any
@@ -74,8 +78,12 @@ class Inside:
 
 
 def location(equation: Any) -> str:
-    """Return "file.py:12", the line of the user's file that an equation comes from, or ""."""
-    if isinstance(equation, Inside):
+    """Return "file.py:12", the line of the user's file that an equation comes from, or "".
+
+    An equation without a line of its own, such as those inside of `jax.nn.silu`, stands where it is
+    called. Lines of installed packages are given only where there is no other.
+    """
+    if isinstance(equation, Called):
         return location(equation.equation) or location(equation.caller)
     traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
     return line_of(
@@ -101,3 +109,15 @@ def line_of(frames: Iterable[tuple[str, int]]) -> str:
             return text
         found = found or text
     return found
+
+
+def located(error: UnreadableError, equation: Any) -> UnreadableError:
+    """Say which primitive of the user's program, and which line of the file, an error is about."""
+    primitive = getattr(equation, "primitive", None)
+    if primitive is None or getattr(error, "located", False):
+        return error
+    where = location(equation)
+    at = f" at {where}" if where else ""
+    out = type(error)(f"{error} (primitive {primitive.name!r}{at})")
+    out.located = True  # type: ignore[attr-defined]
+    return out

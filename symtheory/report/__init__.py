@@ -1,5 +1,6 @@
 """Results for people and machines: text, LaTeX, JSON and pictures."""
 
+from symtheory.report._axes import draw_axes as draw_axes
 from symtheory.report._data import SCHEMA_VERSION as SCHEMA_VERSION
 from symtheory.report._data import experiment_data as experiment_data
 from symtheory.report._data import law_data as law_data

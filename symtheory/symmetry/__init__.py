@@ -14,6 +14,16 @@ from symtheory.symmetry.conservation._conservation import conservation_laws as c
 from symtheory.symmetry.conservation._conserved import ConservationLaws as ConservationLaws
 from symtheory.symmetry.discovery._discover import discover as discover
 from symtheory.symmetry.discovery._result import Discovery as Discovery
+from symtheory.symmetry.exports import Alignment as Alignment
+from symtheory.symmetry.exports import Approximate as Approximate
+from symtheory.symmetry.exports import Explanation as Explanation
+from symtheory.symmetry.exports import ParameterTable as ParameterTable
+from symtheory.symmetry.exports import PermutationSpecification as PermutationSpecification
+from symtheory.symmetry.exports import align as align
+from symtheory.symmetry.exports import approximate_symmetries as approximate_symmetries
+from symtheory.symmetry.exports import explain as explain
+from symtheory.symmetry.exports import parameter_table as parameter_table
+from symtheory.symmetry.exports import permutation_specification as permutation_specification
 from symtheory.symmetry.mirrors._reflection import Reflection as Reflection
 from symtheory.symmetry.mirrors._reflections import reflections as reflections
 from symtheory.symmetry.mirrors._reflections_found import FoundReflections as FoundReflections

@@ -11,6 +11,7 @@ import numpy as np
 from symtheory import shapes
 from symtheory.errors import InputError
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.syre._bias import (
     Sigma,
     check_decay,
@@ -83,7 +84,8 @@ def remove_symmetries(
         in_axis: Which axis of a weight counts its inputs; -1 for W @ x.
 
     Raises:
-        InputError: A size is not bound, or an argument is out of range.
+        InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
+            gradient, is nowhere finite), or an argument is out of range.
 
     Source: arXiv 2408.15495, the algorithm.
 
@@ -95,6 +97,7 @@ def remove_symmetries(
     (True, ['u', 'w'])
     """
     check_decay(weight_decay)
+    require_readable(model)
     if (key is None) == (bias is None):
         raise InputError(
             "remove_symmetries needs either key= (an integer or a jax.random key), to draw the "

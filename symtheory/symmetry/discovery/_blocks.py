@@ -16,7 +16,7 @@ from symtheory.symmetry.discovery._proof import Field
 _SMALL = 24
 _CHUNK = 2_000_000
 _UNIT = 2.0**-53
-_TINY = 1e-300
+_TINY = 2.0**-1073  # a product that underflows
 _FLOOR = 1e-12
 _LOOSEST = 1e-7
 """Equations known less well than this, relative to their size, are left out."""
@@ -182,7 +182,7 @@ def _certified(
     g, t = gradient.values[:, i], theta.values[:, j]
     matrix = g * t
     bound = gradient.errors[:, i] * np.abs(t) + 2 * _UNIT * np.abs(matrix) + _TINY
-    size = np.linalg.norm(matrix, axis=1, keepdims=True)
+    size = np.max(np.abs(matrix), axis=1, keepdims=True, initial=0.0)  # squares may overflow
     size = np.exp2(np.round(np.log2(np.where(size > 0, size, 1.0))))  # exact to divide by
     matrix, bound = matrix / size, bound / size
     known = np.linalg.norm(bound, axis=1) < _LOOSEST
@@ -215,8 +215,8 @@ class _Floats:
 
 def _null_floats(matrix: np.ndarray, bound: np.ndarray) -> _Floats:
     columns = matrix.shape[1]
-    if not matrix.size:
-        return _Floats(np.eye(columns), columns, 1.0, 0.0)
+    if not matrix.size:  # without any equation there is no gap either
+        return _Floats(np.eye(columns), columns, 1.0, 1.0 if columns else 0.0)
     found = floats.null_space(matrix, _FLOOR, noise=10 * float(np.linalg.norm(bound)))
     proved = enclosed.certified_rank(matrix, bound, found.rank, found.singular)
     return _Floats(found.basis, columns - proved, found.kept, found.dropped)

@@ -13,16 +13,17 @@ import numpy as np
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
 from symtheory.program import Deadline
+from symtheory.readable import require_readable
 from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import BOXED, intermediates, require
 from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
-from symtheory.symmetry.discovery._checks import check
 from symtheory.symmetry.discovery._grading import weights
 from symtheory.symmetry.discovery._names import Kind, recognize
 from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
-from symtheory.symmetry.discovery._proof import Field, Prover, proved
+from symtheory.symmetry.discovery._proof import Field, Prover, proved, refuted
 from symtheory.symmetry.discovery._result import Discovery, Found, Group, describe, layout_of
 from symtheory.symmetry.discovery._structure import structure, symmetric_part
+from symtheory.symmetry.exports import approximate_symmetries
 from symtheory.verdict import (
     Complete,
     Derivation,
@@ -43,6 +44,11 @@ _MOST_LEFT_OUT = 0.1
 """Share of points left out for ties beyond which the others may be special."""
 _WEAKEST = 1e-9
 """Relative singular values below this are neither zero nor not."""
+_LOOSE = 1e-6
+"""Bounds above this, relative to the gradient, do not tell that a part of it is 0."""
+
+_ATTEMPTS = 3
+"""How often the equations are solved; after the first time with points of more magnitudes."""
 
 _ONE = Fraction(1)
 
@@ -55,6 +61,7 @@ def discover(
     seconds: float | None = 60.0,
     seed: int = 0,
     max_memory: float | None = None,
+    ignore_below: float | None = None,
     progress: Progress | None = None,
 ) -> Discovery:
     """Find all A, b with grad l(theta; z) . (A theta + b) = 0 for all theta and all z of the law.
@@ -73,11 +80,14 @@ def discover(
         seconds: Time limit; when it is reached the status is `inconclusive`.
         seed: Seed of the random points.
         max_memory: Limit in GiB on what the search may need.
+        ignore_below: Also list, apart, what would be a symmetry if small constants under roots and
+            in denominators, up to this size, were 0; see `approximate_symmetries`.
         progress: Called with (stage, done, total) as the search goes on.
 
     Raises:
-        InputError: The model has no parameters, a size is not bound, the loss draws random
-            numbers itself, or the search needs more than `max_memory`.
+        InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
+            gradient, is nowhere finite), the search needs more than `max_memory`, or `ignore_below`
+            is no small positive number.
 
     Source: arXiv 2402.07193, exponential symmetries; arXiv 2307.00144, section on counting.
 
@@ -92,15 +102,19 @@ def discover(
     deadline = Deadline(seconds)
     report = progress or (lambda stage, done, total: None)
     report("trace the loss", 0, 0)
+    require_readable(model)
     prover = Prover(model, deadline)
-    check(model, prover.loss)
+    approximate = None
+    if ignore_below is not None:
+        approximate = approximate_symmetries(model, ignore_below, seed=seed)
+    found = None
     if model.dimension <= _LARGEST:
         found = _everything(model, prover, deadline, seed, max_memory, report, started)
-        if found is not None:
-            return found
-    from symtheory.symmetry.discovery._large import discover_large
+    if found is None:
+        from symtheory.symmetry.discovery._large import discover_large
 
-    return discover_large(model, prover, deadline, seed, max_memory, report, started)
+        found = discover_large(model, prover, deadline, seed, max_memory, report, started)
+    return dataclasses.replace(found, approximate=approximate)
 
 
 def _everything(
@@ -132,14 +146,22 @@ def _everything(
             if np.any(_live(points) & ~live):
                 live = _live(points)
                 blocks = split(grades, live)
-        report("solve for the generators", 0, 0)
-        space = solve(points, blocks)
-        deadline.check()
-        report("prove the generators", 0, 0)
-        evidence = _evidence(points, space, certified)
-        verdicts = prover.verdicts(space.fields, evidence)
-        kinds = _kinds(model, prover, space.fields, verdicts)
-        trivial = _trivial(model, prover, live, evidence)
+        for attempt in range(_ATTEMPTS):
+            report("solve for the generators", 0, 0)
+            space = solve(points, blocks)
+            deadline.check()
+            report("prove the generators", 0, 0)
+            evidence = _evidence(points, space, certified)
+            verdicts = prover.verdicts(space.fields, evidence)
+            kinds = _kinds(model, prover, space.fields, verdicts)
+            trivial = _trivial(model, prover, live, evidence)
+            found = [*verdicts, *trivial.values()]
+            if attempt + 1 == _ATTEMPTS or all(v.status != Status.REFUTED for v in found):
+                break
+            # What holds near the origin fails elsewhere: points of more magnitudes tell.
+            points = points.join(sampler.draw(far=True))
+            live = live | _live(points)
+            blocks = split(grades, live)
     except BudgetError as error:
         return _undecided(model, str(error), started)
     report("structure of what was found", 0, 0)
@@ -170,10 +192,12 @@ def _subject(model: Model) -> str:
 
 
 def _live(points: Points) -> np.ndarray:
-    """Tell which parameters the loss certainly depends on."""
+    """Tell which parameters the loss certainly depends on, or may for all that is known."""
     if points.gradient.residues is not None:
         return np.any(points.gradient.residues != 0, axis=0)
-    return np.any(np.abs(points.gradient.values) > points.gradient.errors, axis=0)
+    size, errors = np.abs(points.gradient.values), points.gradient.errors
+    told = errors <= _LOOSE * np.max(size, axis=1, keepdims=True, initial=0.0)
+    return np.any(size > errors, axis=0) | ~np.any(told, axis=0)
 
 
 def _evidence(points: Points, space: NullSpace, certified: bool) -> str:
@@ -200,8 +224,11 @@ def _trivial(model: Model, prover: Prover, live: np.ndarray, evidence: str) -> d
         proof = prover.shift([(list(model.leaves).index(name), -1)]) if whole else None
         how = proof.how if proof else prover.vanishes([Field({}, {i: _ONE}) for i in dead])
         claim = f"the loss does not depend on {label}: trivially symmetric there"
+        recheck = independence_claim(model, dead)
         if how:
-            out[label] = prove(claim, Derivation(how), independence_claim(model, dead))
+            out[label] = prove(claim, Derivation(how), recheck)
+        elif (outcome := recheck.test()).agrees is False:
+            out[label] = refuted(claim, outcome)
         else:
             out[label] = Verdict(Status.SUPPORTED, claim, how=evidence)
     return out

@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from symtheory.model import Model
+from symtheory.symmetry import exports
 from symtheory.symmetry._families import Vector
 from symtheory.symmetry._symmetry import Affine, Exponential
 from symtheory.symmetry.discovery._names import Kind, Layout, family_names, latex, touched
 from symtheory.symmetry.discovery._proof import Field
 from symtheory.symmetry.discovery._structure import Structure
+from symtheory.symmetry.exports import Approximate, ParameterTable, PermutationSpecification
+from symtheory.symmetry.inference import AxisReport
 from symtheory.verdict import Status, Verdict
 
 _LISTED = 200
@@ -125,6 +128,7 @@ class Discovery:
         seconds: Time taken.
         charges: Independent charges of the proved symmetries, at least; None where only
             `conservation_laws` counts them.
+        approximate: What would be a symmetry without small constants, if `ignore_below` was given.
     """
 
     model: Model
@@ -141,6 +145,7 @@ class Discovery:
     structure: Structure | None
     seconds: float
     charges: int | None = None
+    approximate: Approximate | None = None
 
     @property
     def status(self) -> Status:
@@ -161,6 +166,26 @@ class Discovery:
         one = "the generator found" if len(fields) == 1 else f"the {len(fields)} generators found"
         return Exponential(_action(fields, self.model), family={"a": Vector(len(fields))}, name=one)
 
+    def parameter_table(self) -> ParameterTable:
+        """Return what the scale of each parameter does to the loss; see `parameter_table`."""
+        limit = None if self.approximate is None else self.approximate.ignore_below
+        return exports.parameter_table(self.model, ignore_below=limit)
+
+    def permutation_specification(self) -> PermutationSpecification:
+        """Return which axes are permuted together; see `permutation_specification`."""
+        return exports.permutation_specification(self.model)
+
+    def explain(self, name: str | None = None) -> list[AxisReport]:
+        """Return what acts on each axis of a parameter (of all), and what excludes the rest.
+
+        Args:
+            name: The dotted name of a parameter.
+
+        Raises:
+            InputError: There is no such parameter.
+        """
+        return exports.explain(self.model).axes(name)
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-ready data."""
         out: dict[str, Any] = {
@@ -180,6 +205,8 @@ class Discovery:
             "trivial": {name: verdict.to_json() for name, verdict in self.trivial.items()},
             "seconds": self.seconds,
         }
+        if self.approximate is not None:
+            out["approximate"] = self.approximate.to_json()
         if self.structure is not None:
             centre = self.structure.centre
             out["algebra"] = {

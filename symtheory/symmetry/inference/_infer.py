@@ -127,9 +127,15 @@ def infer(
     return infer_traced(closed, arguments[0], deadline)
 
 
-def infer_traced(closed: ClosedJaxpr, params: Any, deadline: Deadline = NO_DEADLINE) -> Inferred:
-    """Infer the symmetries of a traced loss; `params` are its first arguments (see `infer`)."""
-    program = lower(closed)
+def infer_traced(
+    closed: ClosedJaxpr, params: Any, deadline: Deadline = NO_DEADLINE,
+    program: Program | None = None,
+) -> Inferred:  # fmt: skip
+    """Infer the symmetries of a traced loss; `params` are its first arguments (see `infer`).
+
+    A `program` is read in place of the one that the loss is lowered to.
+    """
+    program = lower(closed) if program is None else program
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
     shapes = [tuple(map(int, v.aval.shape)) for v in closed.jaxpr.invars]
     domain, given, layouts, solution = analyse(

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from symtheory import shapes
-from symtheory.errors import BudgetError, InputError
+from symtheory.errors import BudgetError
 from symtheory.model import Model
 from symtheory.program import Deadline, trace
+from symtheory.readable import require_readable
 from symtheory.symmetry._evaluated import on_axes, reflection_claim
 from symtheory.symmetry._memory import intermediates, require
 from symtheory.symmetry._structural import structural
@@ -29,6 +30,7 @@ from symtheory.verdict import (
     Claim,
     Derivation,
     Maps,
+    NormalForm,
     Status,
     Subject,
     Verdict,
@@ -61,7 +63,8 @@ def reflections(
         max_memory: Limit in GiB on what the search may need.
 
     Raises:
-        InputError: A size is not bound, or the search needs more than `max_memory`.
+        InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
+            gradient, is nowhere finite), or the search needs more than `max_memory`.
 
     Source: arXiv 2408.15495, definition of the reflection symmetry and its examples.
 
@@ -71,8 +74,7 @@ def reflections(
     >>> [(r.kind, r.count, r.rank, str(r.verdict.status)) for r in reflections(model)]
     [('swap', 3, 3, 'proved'), ('flip', 3, 3, 'proved'), ('signed swap', 3, 3, 'proved')]
     """
-    if not model.dimension:
-        raise InputError("the model's parameters are all empty; give at least one entry")
+    require_readable(model)
     values = sum(math.prod(shapes.fixed(shape)) for shape in model.leaves.values())
     require(8 * POINTS * 8 * values, max_memory, f"searching {model.name} for reflections")
     search = _Search(model, seed, Deadline(seconds))
@@ -110,10 +112,9 @@ class _Search:
         size = (self.probe.shapes[group[0][0]] or (1,))[group[0][1]]
         rank, leaves = rank_of(self.probe, group), self._leaves(group)
         where = ", ".join(f"{leaf or 'theta'}" for leaf in leaves)
-        swap, flip = np.eye(size), flip_of(size, 0)
-        swaps = False
+        flip, swaps = flip_of(size, 0), False
         if size > 1:
-            swap[:2, :2] = [[0, 1], [1, 0]]
+            swap = _swap(size, 0, 1)
             cycle = np.roll(np.eye(size), 1, axis=0)
             verdict = self._judge(group, [swap, cycle])
             swaps = verdict is not None
@@ -152,8 +153,7 @@ class _Search:
                 self._add(text, "flip", rank, 1, group, flip, verdict)
             for j in range(i + 1, size):
                 self.deadline.check()
-                swap = np.eye(size)
-                swap[[i, j]] = swap[[j, i]]
+                swap = _swap(size, i, j)
                 verdict = self._judge(group, [swap])
                 if verdict is not None:
                     text = f"swap of units {i + 1} and {j + 1} of {where}"
@@ -168,18 +168,17 @@ class _Search:
         if not self._change(group, mirror) <= _SAME:
             return False
         name = f"reflection along any direction of the units of {where}"
-        verdict = self._supported(name)
+        recheck, verdict = self._claim(group, [mirror, *_mirrors(size)]), None
         if flips.status is Status.PROVED and structural(self.model).rotates(group):
             how = "conjugates of a flip by rotations, which pass through"
-            recheck = self._claim(group, [mirror, *_mirrors(size)])
             verdict = self._proved(name, Derivation(how), recheck)
         elif self.model.dimension <= _SMALL:
             reflection = self._reflection(group, mirror, name)
             checked = verify_reflection(self.model, reflection, seconds=self._remaining())
             if checked.certificate is not None:
-                recheck = self._claim(group, [mirror, *_mirrors(size)])
                 verdict = self._proved(name, checked.certificate, recheck)
-        if verdict.status is Status.REFUTED:
+        verdict = verdict or self._supported(name, recheck)
+        if verdict is None or verdict.status is Status.REFUTED:
             return False
         self._add(name, "rotation", rank, size, group, mirror, verdict)
         return True
@@ -247,9 +246,13 @@ class _Search:
         checked = verify_reflection(self.model, found, seconds=self._remaining(), seed=self.seed)
         if checked.status is Status.REFUTED:
             return
-        verdict = self._supported(name, f"; {checked.how}")
+        claim = reflection_claim(self.model, found)
         if checked.certificate is not None:
-            verdict = self._proved(name, checked.certificate, reflection_claim(self.model, found))
+            verdict = self._proved(name, checked.certificate, claim)
+        else:
+            verdict = self._supported(name, claim, f"; {checked.how}")
+        if verdict is None or verdict.status is Status.REFUTED:
+            return
         rank = int(np.prod(self.probe.shapes[a], dtype=int))
         leaves_ = (self.names[a], self.names[b])
         self.found.append(FoundReflections(name, "exchange", rank, 1, leaves_, found, verdict))
@@ -264,21 +267,24 @@ class _Search:
             how = "the signed permutation of units is inferred, operation by operation"
             verdict = self._proved("units", Derivation(how), self._claim(group, maps))
             return None if verdict.status is Status.REFUTED else verdict
+        claim = self._claim(group, maps)
         if self.model.dimension <= _SMALL:
-            for matrix in maps[:1] if len(maps) == 1 else maps:
-                involution = np.array_equal(matrix @ matrix, np.eye(len(matrix)))
-                if not involution:
-                    continue
+            # All permutations are products of swaps of neighbours.
+            size = len(maps[0])
+            steps = [_swap(size, i, i + 1) for i in range(size - 1)] if len(maps) > 1 else maps
+            for matrix in steps:
                 checked = verify_reflection(
                     self.model, self._reflection(group, matrix, ""), seconds=self._remaining()
                 )
                 if checked.status is Status.REFUTED:
                     return None
-                if checked.certificate is not None and len(maps) == 1:
-                    return self._proved("units", checked.certificate, self._claim(group, maps))
-        if self._claim(group, maps).test().agrees is False:  # far away, or in a tie
-            return None
-        return self._supported("units")
+                if checked.certificate is None:
+                    break
+            else:
+                how = f"the normal form of the difference is 0 for {len(steps)} generating maps"
+                verdict = self._proved("units", NormalForm(how, ring="Q(theta, z)"), claim)
+                return None if verdict.status is Status.REFUTED else verdict
+        return self._supported("units", claim)
 
     def _change(self, group: list[Axis], matrix: np.ndarray) -> float:
         leaves = list(self.probe.theta)
@@ -300,7 +306,10 @@ class _Search:
     def _words(self, name: str) -> str:
         return f"the loss of {self.model.name} is invariant under the {name}"
 
-    def _supported(self, name: str, more: str = "") -> Verdict:
+    def _supported(self, name: str, claim: Claim, more: str = "") -> Verdict | None:
+        """Return a verdict without proof, None if the claim fails far away or in a tie."""
+        if claim.test().agrees is False:
+            return None
         how = f"random points in double precision{more}"
         return Verdict(Status.SUPPORTED, self._words(name), how=how, reference=_REFERENCE)
 
@@ -351,6 +360,13 @@ class _Search:
         found = self._reflection(group, matrix, name)
         leaves, axes = self._leaves(group), tuple(group)
         self.found.append(FoundReflections(name, kind, rank, count, leaves, found, verdict, axes))
+
+
+def _swap(size: int, i: int, j: int) -> np.ndarray:
+    """Return the map that exchanges two units."""
+    out = np.eye(size)
+    out[[i, j]] = out[[j, i]]
+    return out
 
 
 def _mirrors(size: int) -> list[np.ndarray]:
