@@ -91,7 +91,7 @@ def test_other_constants_stay(loss):
 
 @pytest.mark.parametrize("limit", [0, -1e-4, 1.0, float("nan")])
 def test_a_limit_that_is_none_is_refused(limit):
-    with pytest.raises(st.InputError, match="ignore_below is .*1e-4"):
+    with pytest.raises(st.InputError, match=r"ignore_below is .*1e-4"):
         st.approximate_symmetries(NETWORKS["mlp"].model, limit)
 
 

@@ -26,11 +26,12 @@ def test_the_group(explained):
 
 
 def test_an_axis_with_the_line_that_fixes_it():
-    [_, axis] = st.explain(NETWORKS["rms norm"].model).axes("V")
-    lines, start = inspect.getsourcelines(networks.rms_normed)
-    line = start + next(n for n, text in enumerate(lines) if "silu" in text)
-    assert axis.group == "permutations"
-    assert {cause.location for cause in axis.causes} == {f"networks.py:{line}"}
+    [_, axis] = st.explain(NETWORKS["mlp"].model).axes("W2")
+    lines, start = inspect.getsourcelines(networks.mlp)
+    line = start + next(n for n, text in enumerate(lines) if "tanh" in text)
+    assert (axis.group, axis.flipped, axis.rescaled) == ("permutations", True, False)
+    causes = {cause.kind: (cause.operation, cause.location) for cause in axis.causes}
+    assert causes["mixing"] == ("tanh", f"networks.py:{line}")
 
 
 def test_data_and_latex(explained):
