@@ -129,12 +129,10 @@ def overall(
     """
     if control != st.Status.REFUTED or not st.Status(twin).holds:
         return st.Status.REFUTED
-    present = {str(exact), str(empirical)} - {"not_applicable"}
-    for bad in (st.Status.REFUTED, st.Status.INCONCLUSIVE):
-        if bad in present:
-            return bad
-    if exact == st.Status.PROVED:
-        return st.Status(exact)
-    if present:
-        return st.Status.SUPPORTED
-    return st.Status.NOT_APPLICABLE if exact_only else st.Status.INCONCLUSIVE
+    proof = st.Status.SUPPORTED if exact == UP_TO_CITATIONS else st.Status(exact)
+    both = st.verdict.worst([proof, st.Status(empirical)])
+    if both.holds:  # a measurement supports a proof and does not weaken it
+        return proof if proof.holds else st.Status.SUPPORTED
+    if both is st.Status.NOT_APPLICABLE and not exact_only:
+        return st.Status.INCONCLUSIVE
+    return both

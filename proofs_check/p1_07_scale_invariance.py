@@ -1,18 +1,23 @@
 """P1.7: weight decay holds a scale-invariant layer at a norm set by the noise.
 
 Statement: under the SDE |theta|^4 -> sigma^2 s/(2 gamma), s = Tr Sigma(theta/|theta|). Under SGD at
-grad L = 0, E[|theta|^2]/E[1/|theta|^2] = u = eta s/(4 S gamma (1 - eta gamma)) exactly; |theta|^4
-is u up to the relative spread v = Var|g_B|^2/(E|g_B|^2)^2, which adds v (1 - a^2)/(2 a^2) to first
-order, a = 1 - 2 eta gamma.
+grad L = 0, E[|theta|^2]/E[1/|theta|^2] = u = eta s/(4 S gamma (1 - eta gamma)) exactly. With
+a = 1 - 2 eta gamma, k = (1 - a^2)/(2 a^2) = 2 eta gamma + O(eta^2) and v = Var|g_B|^2/(E|g_B|^2)^2,
+E|theta|^4 is u (1 + k v + R), R second order in k: R >= -k^2 v/(1 + k); and R <= k^2 v B/(1 - k B),
+B = (1 + v)/sqrt(c) - 1, where |g_B|^2 >= c E|g_B|^2 on the unit sphere, a^2 >= 1/2 and k B < 1.
 
-Assumptions: scale invariance; grad L = 0; s and v the same in all directions; 0 < eta gamma < 1.
+Assumptions: scale invariance; grad L = 0; s and v the same in all directions; 0 < eta gamma < 1;
+E|theta|^4 and E|theta|^-4 finite. Where |g_B|^2 comes arbitrarily near to 0, as that of Gaussian
+data in the measurement does, only the lower side of R is proved.
 
 Relation: equality.
 
 Reference: arXiv 2402.07193, scale invariance; the discrete statements go beyond it.
 
 Proof idea: n = |theta|^2 obeys dn/dt = -4 gamma n + 2 sigma^2 s/n, and n' = a^2 n + eta^2 q/n with
-q = |g_B|^2 on the unit sphere in discrete time.
+q = |g_B|^2 on the unit sphere in discrete time. For x = n/sqrt(u) the means of x' and x'^2 give
+E x^2 = 1 + k (v N + N - E x^2), N = E x^-2, exactly, and N - E x^2 is the mean of a third power of
+x - 1, bounded by E (x - 1/x)^2.
 
 Example output:
 
@@ -31,7 +36,7 @@ import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._intervals import at_rest, measured, near, tends_to
 from proofs_check._paths import size, tail, uniform
-from proofs_check._steps import from_statement, proof, same, textbook
+from proofs_check._steps import from_statement, proof, same, sign, textbook
 from proofs_check._symbols import Symbols
 
 _WIDTH = 8
@@ -41,8 +46,16 @@ def claim() -> Claim:
     return Claim(
         "P1.7",
         "Scale invariance with weight decay: |theta|^4 -> sigma^2 s/(2 gamma); for SGD eta s/(4 S "
-        "gamma (1 - eta gamma)), plus the spread of |g|^2",
-        ("scale invariance", "grad L = 0", "s and v constant", "0 < eta gamma < 1"),
+        "gamma (1 - eta gamma)) times 1 + k v, v the relative spread of |g|^2, k = 2 eta gamma + "
+        "O(eta^2), up to an error of second order in k that is bounded on both sides",
+        (
+            "scale invariance",
+            "grad L = 0",
+            "s and v constant",
+            "0 < eta gamma < 1",
+            "stationary, with finite E|theta|^4 and E|theta|^-4",
+            "upper side of the error: |g_B|^2 >= c E|g_B|^2 > 0 on the unit sphere, a^2 >= 1/2",
+        ),
         "equality",
         "arXiv 2402.07193, scale invariance; discrete statements beyond it",
     )
@@ -84,29 +97,130 @@ def exact() -> st.Verdict:
               "expectation of a product of independent variables",
               given="E n' = E n at stationarity; the batch is drawn independently of theta"),
         same("E n/E[1/n] = eta^2 (s/S)/(1 - a^2) = u", eta**2 * s / size / (1 - keep**2), fixed),
-        *_spread(),
+        *_means(),
+        *_third_power(),
+        *_never_left(),
+        *_bounds(),
         *_derived(),
     ]  # fmt: skip
     return proof("the norm that weight decay and noise hold", steps, claim().reference)
 
 
-def _spread() -> list[st.Verdict]:
-    """E n^2 to first order in the spread, from n = sqrt(u) (1 + d)."""
-    keep, d, v, xi = sympy.symbols("a d v xi")
-    square = keep**2
-    # n'/sqrt(u) = a^2 (1 + d) + (1 - a^2) (1 + xi)/(1 + d), E xi = 0, E xi^2 = v.
-    moved = square * (1 + d) + (1 - square) * (1 + xi) / (1 + d) - 1
-    second = sympy.series(moved.subs(xi, 0), d, 0, 3).removeO()
-    variance = v * (1 - square) / (4 * square)
+def _mean(expression: Any, x: Any, z: Any, powers: dict[int, Any], v: Any) -> Any:
+    """Return the mean of a polynomial in x, 1/x and z, independent, with E z = 1, Var z = v."""
+    total = sympy.Integer(0)
+    for term in sympy.Add.make_args(sympy.expand(expression)):
+        degree = term.as_powers_dict()
+        mean = powers[int(degree[x])] * {0: 1, 1: 1, 2: 1 + v}[int(degree[z])]
+        total += term * x ** -degree[x] * z ** -degree[z] * mean
+    return total
+
+
+def _means() -> list[st.Verdict]:
+    """What stationarity says of x = n/sqrt(u) and z = q/E q, with b = a^2."""
+    x, z, u, b = sympy.symbols("x z u b", positive=True)
+    v, one, inverse, square, other = sympy.symbols("v X_1 X_-1 M N")
+    moved = b * x + (1 - b) * z / x
+    powers = {0: 1, 1: one, -1: inverse, 2: square, -2: other}
+    k = (1 - b) / (2 * b)
     return [
-        same("to second order d' = (2 a^2 - 1) d + (1 - a^2) (d^2 + xi)", second,
-             (2 * square - 1) * d + (1 - square) * d**2),
-        same("E d^2 = v (1 - a^2)/(4 a^2) is stationary", variance,
-             (2 * square - 1) ** 2 * variance + (1 - square) ** 2 * v),
-        same("E d = E d^2/2 is stationary", (2 * square - 1) * variance / 2
-             + (1 - square) * variance, variance / 2),
-        same("E n^2 = u (1 + 2 E d + E d^2) = u (1 + v (1 - a^2)/(2 a^2))",
-             2 * variance / 2 + variance, v * (1 - square) / (2 * square)),
+        same(
+            "n' = b n + eta^2 q/n is x' = b x + (1 - b) z/x, as u (1 - b) = eta^2 E q",
+            (b * sympy.sqrt(u) * x + u * (1 - b) * z / (sympy.sqrt(u) * x)) / sympy.sqrt(u),
+            moved,
+        ),
+        same(
+            "E x' - E x = (1 - b) (E 1/x - E x): stationary where E x = E 1/x",
+            _mean(moved, x, z, powers, v) - one, (1 - b) * (inverse - one),
+        ),
+        same(
+            "E x'^2 - E x^2 = 2 b (1 - b) (1 + k (v N + N - M) - M), M = E x^2, N = E x^-2: "
+            "stationary where M = 1 + k v N + k (N - M)",
+            _mean(moved**2, x, z, powers, v) - square,
+            2 * b * (1 - b) * (1 + k * (v * other + other - square) - square),
+        ),
+    ]  # fmt: skip
+
+
+def _third_power() -> list[st.Verdict]:
+    """T = N - M from both sides by E (x - 1/x)^2 = 2 E + T, where M = 1 + E."""
+    x, r, beyond = sympy.symbols("x r e", positive=True)
+    square, other, excess, gap = sympy.symbols("M N E T")
+    weight = (x - 1 / x) ** 2
+    part = (1 - x) / (1 + x)
+    most = (1 - r) / (1 + r)
+    powers = {0: 1, 2: square, -2: other}
+    return [
+        same(
+            "1/x^2 - x^2 + 2 (x - 1/x) = (x - 1/x)^2 (1 - x)/(1 + x), so T = N - M is the mean of "
+            "the right side, as E x = E 1/x",
+            sympy.expand(x**-2 - x**2 + 2 * (x - 1 / x)) * (1 + x),
+            sympy.expand(weight * (1 - x)),
+        ),
+        same(
+            "E (x - 1/x)^2 = 2 E + T, where M = 1 + E and N = M + T",
+            _mean(weight, x, sympy.Symbol("z"), powers, 0).subs({square: 1 + excess,
+                                                                  other: 1 + excess + gap}),
+            2 * excess + gap,
+        ),
+        same("(1 - x)/(1 + x) = -1 + 2/(1 + x)", sympy.together(part + 1), 2 / (1 + x)),
+        sign("so T >= -(2 E + T), that is T >= -E", 2 / (1 + x), "positive"),
+        sign(
+            "for x >= r, (1 - x)/(1 + x) is at most m = (1 - r)/(1 + r): T <= m (2 E + T)",
+            sympy.factor(sympy.together((most - part).subs(x, r + beyond))), "positive",
+        ),
+        sign("1 - m is positive", sympy.factor(1 - most), "positive"),
+        same(
+            "so T <= t E, t = 2 m/(1 - m) = 1/r - 1",
+            sympy.simplify(2 * most / (1 - most)), 1 / r - 1,
+        ),
+    ]  # fmt: skip
+
+
+def _never_left() -> list[st.Verdict]:
+    """x >= r = sqrt(c) is kept for z >= c and b >= 1/2; x = r + e, z = r^2 + f."""
+    r, e, f = sympy.symbols("r e f", nonnegative=True)
+    lean, rest = sympy.symbols("2b-1 1-b", nonnegative=True)
+    b = (1 + lean) / 2
+    moved = b * (r + e) + (1 - b) * (r**2 + f) / (r + e)
+    left = lambda rest: lean * r * e + (lean + rest) * e**2 + rest * f
+    return [
+        same(
+            "x (x' - r) = (2 b - 1) r e + b e^2 + (1 - b) f",
+            sympy.expand(sympy.expand((moved - r) * (r + e))),
+            left((1 - lean) / 2),
+        ),
+        textbook(
+            "so x >= r is never left, and holds in the stationary law that is reached from there",
+            "a set that is never left has the whole mass of the law of what starts in it",
+            sign("which is not negative", left(rest), "nonnegative"),
+        ),
+    ]
+
+
+def _bounds() -> list[st.Verdict]:
+    """E = k (v (1 + E + T) + T) with T = t E - f or T = -E + f, f >= 0."""
+    k, v, t, f, rest, r = sympy.symbols("k v t f 1-kB r", positive=True)
+    eta, gamma, excess = sympy.symbols("eta gamma E", positive=True)
+    spread = (1 + v) * (1 + t) - 1
+    solved = lambda gap: sympy.solve(excess - k * (v * (1 + excess + gap) + gap), excess)[0]
+    upper, lower = k * v / (1 - k * spread), k * v / (1 + k)
+    keep = (1 - 2 * eta * gamma) ** 2
+    factor = (1 - keep) / (2 * keep)
+    return [
+        same("B = (1 + v) (1 + t) - 1 is (1 + v)/r - 1", spread.subs(t, 1 / r - 1),
+             (1 + v) / r - 1),
+        same("with T = t E - f, E = k v/(1 - k B) - k (1 + v) f/(1 - k B)",
+             sympy.simplify(solved(t * excess - f)), upper - k * (1 + v) * f / (1 - k * spread)),
+        sign("so E <= k v/(1 - k B) where k B < 1", k * (1 + v) * f / rest, "positive"),
+        same("with T = f - E, E = k v/(1 + k) + k (1 + v) f/(1 + k)",
+             sympy.simplify(solved(f - excess)), lower + k * (1 + v) * f / (1 + k)),
+        sign("so E >= k v/(1 + k)", k * (1 + v) * f / (1 + k), "positive"),
+        same("the upper bound is k v + k^2 v B/(1 - k B)", upper,
+             k * v + k**2 * v * spread / (1 - k * spread)),
+        same("the lower bound is k v - k^2 v/(1 + k)", lower, k * v - k**2 * v / (1 + k)),
+        same("k = (1 - a^2)/(2 a^2) is 2 eta gamma to first order in eta",
+             sympy.limit(factor / eta, eta, 0), 2 * gamma),
     ]  # fmt: skip
 
 

@@ -33,6 +33,7 @@ import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
+from proofs_check._exactly import reads
 from proofs_check._intervals import at_rest, measured, tends_to
 from proofs_check._paths import size, step_law, tail, uniform
 from proofs_check._steps import from_statement, proof, same, textbook
@@ -55,7 +56,7 @@ def exact() -> st.Verdict:
     k, lam, h = sympy.symbols("k lambda h", positive=True)
     plus, minus = sympy.symbols("s_w s_u", positive=True)
     best = sympy.log(plus / (k * minus)) / (2 * (1 + k))
-    noise, width, inner, outer = sympy.symbols("sigma2 d w u", positive=True)
+    outer = sympy.Symbol("u", positive=True)
     steps = [
         same(
             "u exp(-k lambda) (exp(lambda) h)^k = u h^k: the output of a neuron is kept",
@@ -92,18 +93,54 @@ def exact() -> st.Verdict:
             sympy.expand_log(sympy.log(plus * sympy.exp(-2 * best)), force=True),
             sympy.expand_log(sympy.log(k * minus * sympy.exp(2 * k * best)), force=True),
         ),
-        same(
-            "half of N(0, I_d): s_w = 4 sigma^2 u^2 d/2, s_u = 4 sigma^2 w^2/2 are equal at w^2 = "
-            "d u^2",
-            (4 * noise * outer**2 * width / 2 - 4 * noise * inner**2 / 2).subs(
-                inner, sympy.sqrt(width) * outer
-            ),
-            0,
-        ),
+        *_half_space(),
         st.verify(*_symbolic()),
         *_squared_neuron(),
     ]  # fmt: skip
     return proof("charges of neurons", steps, claim().reference)
+
+
+def _half_space() -> list[st.Verdict]:
+    """ReLU at a minimum: E[r^2 phi'^2 |x|^2] and E[r^2 phi^2] over N(0, I_d), r = 2 eps."""
+    noise, width, inner, outer, size = sympy.symbols("sigma2 d |w| |u| |v|", positive=True)
+    h = sympy.Symbol("h", real=True)
+    density = sympy.exp(-(h**2) / 2) / sympy.sqrt(2 * sympy.pi)
+    over = lambda power, low, high: sympy.integrate(h**power * density, (h, low, high))
+    whole, half = (over(0, low, sympy.oo) for low in (-sympy.oo, 0))
+    square = over(2, 0, sympy.oo)
+    # x = h w/|w| + the d - 1 coordinates across, each of mean square 1 and independent of h.
+    across = (width - 1) * over(2, -sympy.oo, sympy.oo)
+    of_inner = 4 * noise * outer**2 * (square + across * half)
+    of_outer = 4 * noise * inner**2 * square
+    balanced = {inner: sympy.sqrt(width) * outer}
+    charge = (inner**2 - outer**2).subs(balanced)
+    return [
+        reads(
+            "r = d l/d output = -2 eps at a minimum: E r^2 = 4 sigma^2",
+            st.expectation(
+                lambda z, c: jax.grad(lambda out: (out - c["v"] - z["e"]) ** 2)(c["v"]) ** 2,
+                {"e": st.Normal((), cov="sigma2")}, {"v": ()},
+            ),
+            "4 * sigma2",
+        ),
+        textbook(
+            "h = w.x/|w| and the coordinates of x across w are independent N(0, 1)",
+            "rotations keep N(0, I_d)", given="x ~ N(0, I_d), eps independent of x",
+        ),
+        same("the density of h has mass 1", whole, 1),
+        same("P(h > 0) = 1/2", half, sympy.Rational(1, 2)),
+        same("E[h^2; h > 0] = 1/2", square, sympy.Rational(1, 2)),
+        same("E[|x|^2; h > 0] = d/2: s_w = 4 sigma^2 u^2 d/2", of_inner,
+             4 * noise * outer**2 * width / 2),
+        same("E relu(w.x)^2 = |w|^2/2: s_u = 4 sigma^2 |w|^2/2", of_outer,
+             4 * noise * inner**2 / 2),
+        same("they are equal at |w|^2 = d u^2", (of_inner - of_outer).subs(balanced), 0),
+        same(
+            "so a neuron with |u| |w| = |v| ends at the charge |w|^2 - u^2 = |v| (d - 1)/sqrt(d)",
+            charge.subs(outer, sympy.sqrt(size / sympy.sqrt(width))),
+            size * (width - 1) / sympy.sqrt(width),
+        ),
+    ]  # fmt: skip
 
 
 def _squared_neuron() -> list[st.Verdict]:

@@ -28,12 +28,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy
 
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._exactly import reads
 from proofs_check._intervals import at_rest, measured, tends_to
-from proofs_check._steps import from_statement, proof, small
+from proofs_check._steps import from_statement, proof, same, small, textbook
 from proofs_check._two_layer import axes, generator, spread
 
 _DEPTHS = (2, 3, 4, 5)
@@ -60,31 +61,97 @@ def claim() -> Claim:
 
 def exact() -> st.Verdict:
     """Every depth, width and rank at once; where the balance comes from, for all sizes."""
+    steps = [*_noise(), st.deep_linear_proof(), *_affine(), *_layers()]
+    return proof("the closed form of deep linear nets", steps, claim().reference)
+
+
+def _noise() -> list[st.Verdict]:
+    """Noise of the pair M = W_{i+1} W_i at a minimum, P the layers above it and Q those below."""
     x, eps = st.Normal("dx", cov="Sx"), st.Normal("dy", cov="Se")
-    shapes = {"P": ("dy", "above"), "Q": ("below", "dx")}
-    gradient = lambda z, c: -2 * (c["P"].T @ z["e"])[:, None] * (c["Q"] @ z["x"])
-    steps = [
+    shapes = {"P": ("dy", "above"), "Q": ("below", "dx"), "M": ("above", "below")}
+
+    def gradient(z: Any, c: Any) -> Any:
+        at_minimum = c["P"] @ (c["M"] @ (c["Q"] @ z["x"])) + z["e"]
+
+        def loss(pair: Any) -> Any:
+            return jnp.sum((c["P"] @ (pair @ (c["Q"] @ z["x"])) - at_minimum) ** 2)
+
+        return jax.grad(loss)(c["M"])
+
+    square = lambda turned: st.expectation(turned, {"x": x, "e": eps}, shapes)
+    return [
         reads(
-            "the gradient by W_{i+1} W_i is G = -2 P^T eps (Q x)^T, P the layers above the pair "
-            "and Q those below: E[G G^T] = 4 Tr[Q Sx Q^T] P^T Se P",
-            st.expectation(
-                lambda z, c: gradient(z, c) @ gradient(z, c).T, {"x": x, "e": eps}, shapes
-            ),
+            "the gradient G by W_{i+1} W_i has E[G G^T] = 4 Tr[Q Sx Q^T] P^T Se P, P the layers "
+            "above the pair and Q those below",
+            square(lambda z, c: gradient(z, c) @ gradient(z, c).T),
             "4 * Tr[Q Sx Q^T] P^T Se P",
         ),
         reads(
-            "and E[G^T G] = 4 Tr[P^T Se P] Q Sx Q^T",
-            st.expectation(
-                lambda z, c: gradient(z, c).T @ gradient(z, c), {"x": x, "e": eps}, shapes
-            ),
+            "and E[G^T G] = 4 Tr[P P^T Se] Q Sx Q^T",
+            square(lambda z, c: gradient(z, c).T @ gradient(z, c)),
             "4 * Tr[P P^T Se] Q Sx Q^T",
         ),
+        reads("and mean 0", square(gradient), "0"),
         from_statement(
             "the balance of the pair, W_{i+1}^T E[G G^T] W_{i+1} = W_i E[G^T G] W_i^T", "P1.9"
         ),
-        st.deep_linear_proof(),
     ]
-    return proof("the closed form of deep linear nets", steps, claim().reference)
+
+
+def _affine() -> list[st.Verdict]:
+    """The factors r_i = sqrt(k_i) of a balanced net, A_i A_i^T = k_i B_i^T B_i."""
+    before, here, after, t, a, b, depth = sympy.symbols("r_0 r_1 r_2 t a b D", positive=True)
+    inner, outer = before * t, t / after  # Tr A_{i-1} A_{i-1}^T and Tr B_{i+1} B_{i+1}^T
+    ratio = (t**2 / (a * b)) ** (1 / depth)
+    c = (t / sympy.sqrt(a * b)) ** (1 / depth)
+    power = lambda n: sympy.powsimp(sympy.expand_log(sympy.log(n), force=True))
+    last = a / t * ratio ** (depth - 1)
+    return [
+        textbook(
+            "(A_i^T A_i)^2 = k_i V'^T V' gives A_i^T A_i = r_i R^T S R, so of trace r_i t; "
+            "(B_i B_i^T)^2 = V' V'^T/k_i gives B_i B_i^T = L S L^T/r_i, of trace t/r_i",
+            "a positive semidefinite matrix has one positive semidefinite root",
+            given="A^T A and B B^T are positive semidefinite, V' = L S R is not 0",
+        ),
+        same(
+            "Tr[B_{i+1} B_{i+1}^T] A_i A_i^T = Tr[A_{i-1} A_{i-1}^T] B_i^T B_i makes k_i = "
+            "r_{i-1} r_{i+1}", inner / outer, before * after,
+        ),
+        same(
+            "so r_{i+1}/r_i = r_i/r_{i-1}: the ratio is the same in all layers",
+            (after / here - here / before).subs(after, here**2 / before), 0,
+        ),
+        same(
+            "from r_0 = a/t to r_D = t/b it is (t^2/(ab))^(1/D)",
+            power(a / t * ratio**depth), power(t / b),
+        ),
+        same("which is c^2: r_i = (a/t) c^(2i)", power(ratio), power(c**2)),
+        same("1/r_{D-1} = (b/t) c^2, the square of the factor of sqrt(Se) W_D", power(1 / last),
+             power(b / t * c**2)),
+    ]  # fmt: skip
+
+
+def _layers() -> list[st.Verdict]:
+    return [
+        textbook(
+            "A_i = sqrt(r_i) U_i S^(1/2) R with U_i orthogonal",
+            "polar decomposition",
+            given="hidden width = rank V, so that A_i has full row rank",
+        ),
+        textbook(
+            "so W_{i+1} A_i = A_{i+1} has one solution, c U_{i+1} U_i^T",
+            "a matrix of full row rank has a right inverse", given="hidden width = rank V",
+        ),
+        st.identity(
+            "(c U_{i+1} U_i^T)(c U_{i+1} U_i^T)^T = c^2 1: all singular values of an inner layer "
+            "are c",
+            lambda a: (
+                (a["c"] * a["U"] @ a["O"].T) @ (a["c"] * a["U"] @ a["O"].T).T
+                - a["c"] ** 2 * jnp.eye(a["U"].shape[0])
+            ),
+            {"U": st.OrthogonalMatrix("r"), "O": st.OrthogonalMatrix("r"), "c": ()},
+        ),
+    ]  # fmt: skip
 
 
 def _residuals(depth: int) -> st.Verdict:

@@ -32,7 +32,7 @@ import sympy
 import symtheory as st
 from proofs_check import Budget, Claim
 from proofs_check._mirrors import generator
-from proofs_check._steps import proof, same, sign, small, textbook
+from proofs_check._steps import from_statement, proof, same, small, textbook
 
 
 def claim() -> Claim:
@@ -57,78 +57,138 @@ def _norm(a: Any, v: Any) -> Any:
 
 def exact() -> st.Verdict:
     """Any projection and any diagonal D; P is of any rank."""
-    across = st.ProjectionMatrix("d")
-    both = {"P": across, "D": "d"}
-    inside = lambda a, name: a["P"] @ a[name]
-    outside = lambda a, name: a[name] - a["P"] @ a[name]
-    entry, first, second = sympy.symbols("p d_i d_j", real=True)
+    steps = [*_change(), *_coordinates(), *_centres(), *_plain()]
+    return proof("no reflection is left with a diagonal", steps, claim().reference)
+
+
+def _across(a: Any, x: Any, y: Any) -> Any:
+    """|s - u - b|_D^2 - |s + u - b|_D^2 for u = P x, s = (I - P) y."""
+    inside, outside = a["P"] @ x, y - a["P"] @ y
+    return _norm(a, outside - inside - a["b"]) - _norm(a, outside + inside - a["b"])
+
+
+_ARRAYS = {"P": st.ProjectionMatrix("d"), "D": "d", "b": "d", "x": "d", "y": "d"}
+
+
+def _change() -> list[st.Verdict]:
+    """What l_r changes by across the mirror, and what follows if that is 0 everywhere."""
+
+    def block(a: Any) -> Any:
+        """P D (I - P)."""
+        weighted = a["P"] * a["D"]
+        return weighted - weighted @ a["P"]
+
+    return [
+        from_statement("l(. + theta_0) has the mirror (theta' - theta_0, P)", "P2.1"),
+        st.identity(
+            "so across it l_r changes by gamma times |s - u - b|_D^2 - |s + u - b|_D^2 = "
+            "-4 u^T D (s - b), b = theta_0 - theta', u = P x, s = (I - P) y",
+            lambda a: (
+                _across(a, a["x"], a["y"])
+                + 4 * jnp.sum(a["P"] @ a["x"] * a["D"] * (a["y"] - a["P"] @ a["y"] - a["b"]))
+            ),
+            _ARRAYS,
+        ),
+        st.identity(
+            "from y = 0 to y = D P x this falls by 4 |(I - P) D P x|^2: if it is 0 for all x and "
+            "y, (I - P) D P = 0",
+            lambda a: (
+                _across(a, a["x"], a["D"] * (a["P"] @ a["x"]))
+                - _across(a, a["x"], 0 * a["y"])
+                + 4 * jnp.sum((a["x"] @ block(a)) ** 2)
+            ),
+            _ARRAYS,
+        ),
+        st.identity(
+            "at x = D b and y = 0 it is 4 |P D b|^2: P D b = 0",
+            lambda a: (
+                _across(a, a["D"] * a["b"], 0 * a["y"])
+                - 4 * jnp.sum((a["P"] @ (a["D"] * a["b"])) ** 2)
+            ),
+            _ARRAYS,
+        ),
+        st.identity(
+            "2 |P D (I - P)|^2 = |[P, D]|^2 = sum_ij P_ij^2 (D_i - D_j)^2, so P_ij = 0 wherever "
+            "D_i and D_j differ",
+            lambda a: (
+                2 * jnp.sum(block(a) ** 2)
+                - jnp.sum((a["P"] * a["D"] - a["D"][:, None] * a["P"]) ** 2),
+                2 * jnp.sum(block(a) ** 2)
+                - jnp.sum(a["P"] ** 2 * (a["D"][:, None] - a["D"][None, :]) ** 2),
+            ),
+            _ARRAYS,
+        ),
+    ]
+
+
+def _coordinates() -> list[st.Verdict]:
+    """A diagonal projection has the entries 0 and 1."""
+    entry = sympy.Symbol("P_ii", real=True)
+    diagonal = sympy.solve(entry**2 - entry, entry)
+    return [
+        st.identity(
+            "P_ii = sum_j P_ij^2, which is P_ii^2 for diagonal P",
+            lambda a: jnp.einsum("i,ii->", a["x"], a["P"]) - jnp.sum(a["x"] @ a["P"] ** 2),
+            _ARRAYS,
+        ),
+        same("p = p^2 has two solutions", len(diagonal), 2),
+        same("of sum 1", sum(diagonal), 1),
+        same("and product 0: they are 0 and 1", diagonal[0] * diagonal[-1], 0),
+        textbook(
+            "so P is the projection on one of the 2^d - 1 sets of coordinates that are not empty",
+            "a set of d elements has 2^d subsets, one of them empty",
+            given="P is not 0, the D_ii are distinct",
+        ),
+    ]
+
+
+def _centres() -> list[st.Verdict]:
+    offset = sympy.Symbol("theta_0i - theta'_i", real=True)
     weight = sympy.Symbol("D_ii", positive=True)
-    steps = [
-        st.identity(
-            "with b = theta_0 - theta': |s - u - b|_D^2 - |s + u - b|_D^2 = -4 u^T D (s - b), "
-            "u = P x, s = (I - P) y",
-            lambda a: (
-                _norm(a, outside(a, "y") - inside(a, "x") - a["b"])
-                - _norm(a, outside(a, "y") + inside(a, "x") - a["b"])
-                + 4 * jnp.sum(inside(a, "x") * a["D"] * (outside(a, "y") - a["b"]))
-            ),
-            {**both, "b": "d", "x": "d", "y": "d"},
-        ),
+    [root] = sympy.solve(weight * offset, offset)
+    return [
+        same("P D b = 0 is D_ii b_i = 0 for the coordinates i of P, which leaves b_i = 0", root, 0),
         textbook(
-            "it is 0 for all x and y only if P D (I - P) = 0 and P D b = 0",
-            "a form that is bilinear in x and y, and one linear in x, vanish with their matrices",
-            given="x, y free",
-        ),
-        st.identity(
-            "P D - D P = P D (I - P) - (I - P) D P, so P D (I - P) = 0 (with its transpose) is "
-            "[P, D] = 0",
-            lambda a: (
-                a["P"] * a["D"]
-                - a["D"][:, None] * a["P"]
-                - (a["P"] * a["D"] - (a["P"] * a["D"]) @ a["P"])
-                + (a["D"][:, None] * a["P"] - (a["P"] * a["D"]) @ a["P"])
-            ),
-            both,
-        ),
-        st.identity(
-            "[P, D]_ij = P_ij (D_j - D_i), so distinct entries leave only diagonal P",
-            lambda a: (
-                a["P"] * a["D"]
-                - a["D"][:, None] * a["P"]
-                - a["P"] * (a["D"][None, :] - a["D"][:, None])
-            ),
-            both,
-        ),
-        same(
-            "a diagonal entry of a projection has p^2 - p = p (p - 1): it is 0 or 1, so P is one "
-            "of 2^d, and not 0",
-            entry**2 - entry,
-            entry * (entry - 1),
-        ),
-        same(
-            "with P diagonal, P D (theta' - theta_0) = 0 entry by entry is "
-            "D_ii (theta'_i - theta_0i) = 0",
-            weight * (first - second),
-            weight * first - weight * second,
-        ),
-        sign("and D_ii does not vanish", weight, "positive"),
-        textbook(
-            "so P theta_0 = theta' for one of finitely many P and countably many theta': "
+            "so P theta_0 = P theta' for one of finitely many P and countably many theta': "
             "probability 0",
             "affine subspaces of lower dimension have Lebesgue measure 0",
-            given="theta_0 has a density",
+            given="theta_0 has a density, P is not 0",
+        ),
+    ]
+
+
+def _plain() -> list[st.Verdict]:
+    """Rotations of the units, P = a a^T for a unit vector a."""
+    return [
+        st.identity(
+            "theta^T theta is the same at (I - 2P) theta: a loss of it has these mirrors",
+            lambda a: (
+                (a["t"] - 2 * a["P"] @ a["t"]).T @ (a["t"] - 2 * a["P"] @ a["t"])
+                - a["t"].T @ a["t"]
+            ),
+            {"P": st.ProjectionMatrix("h"), "t": ("h", "k")},
         ),
         st.identity(
-            "without D, |t - b|^2 is the same at (I - 2P) t if P b = 0: of rotations of the units, "
-            "P = a a^T with a^T b = 0 is kept",
+            "(a a^T)^2 - a a^T = (|a|^2 - 1) a a^T: a projection if |a| = 1",
+            lambda a: (
+                jnp.outer(a["a"], a["a"]) @ jnp.outer(a["a"], a["a"])
+                - jnp.sum(a["a"] ** 2) * jnp.outer(a["a"], a["a"])
+            ),
+            {"a": "h"},
+        ),
+        st.identity(
+            "without D, |t - b|^2 is the same at (I - 2P) t if P b = 0",
             lambda a: (
                 jnp.sum((a["t"] - 2 * a["P"] @ a["t"] - _kept(a)) ** 2)
                 - jnp.sum((a["t"] - _kept(a)) ** 2)
             ),
             {"P": st.ProjectionMatrix("h"), "t": ("h", "k"), "b": ("h", "k")},
         ),
-    ]
-    return proof("no reflection is left with a diagonal", steps, claim().reference)
+        textbook(
+            "there are directions a with a^T theta_0 = 0, a sphere of dimension h - k - 1 or more",
+            "rank and nullity", given="theta_0 has k < h columns",
+        ),
+    ]  # fmt: skip
 
 
 def _kept(a: Any) -> Any:

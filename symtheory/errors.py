@@ -35,6 +35,19 @@ class BudgetError(SymtheoryError):
     """A time or size limit was reached; callers turn this into the status `inconclusive`."""
 
 
+def cause(error: Exception) -> str:
+    """Return what another program raised on one line: its kind, and how its message begins.
+
+    >>> cause(KeyError("u")), cause(StopIteration())
+    ("KeyError: 'u'", 'StopIteration')
+    """
+    text = str(error).strip()
+    if "Traceback" in text:  # of a function that was called back: it ends with what was raised
+        text = text.splitlines()[-1]
+    text = " ".join(text.split())[:200]
+    return type(error).__name__ + (f": {text}" if text else "")
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
     """Return a hint naming the closest known name, or listing the known ones.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from symtheory import shapes
 from symtheory.data import Empirical, Law
-from symtheory.errors import InputError, did_you_mean
+from symtheory.errors import InputError, cause, did_you_mean
 
 Params = Any
 Sample = Any
@@ -56,9 +56,14 @@ class Model:
     def __post_init__(self) -> None:
         if not callable(self.loss):
             raise InputError(f"loss must be a function of (params, sample), got {self.loss!r}")
-        for leaf in jax.tree.leaves(self.params):
-            kind = np.dtype(getattr(leaf, "dtype", float)).kind
-            if kind != "f":
+        try:
+            leaves = jax.tree.leaves(self.params)
+        except ValueError as error:
+            raise InputError(
+                f"params is no pytree: {cause(error)}; use keys of one kind in each dictionary"
+            ) from error
+        for leaf in leaves:
+            if not jnp.issubdtype(getattr(leaf, "dtype", float), jnp.floating):
                 raise InputError(
                     f"a parameter has the type {leaf.dtype}; parameters are real floating-point "
                     "arrays: split complex ones, and pass integers as constants"
@@ -220,6 +225,8 @@ class Model:
         Raises:
             InputError: A constant is neither given nor bound.
         """
+        # New containers: what a loss does to its arguments stays inside of it.
+        params, sample = jax.tree.map(lambda leaf: leaf, (params, sample))
         if not self.constants:
             return self.loss(params, sample)
         if constants is None:
@@ -230,7 +237,7 @@ class Model:
                         "or pass constants"
                     )
             constants = {name: self.values[name] for name in self.constants}
-        return self.loss(params, sample, constants)
+        return self.loss(params, sample, dict(constants))
 
     def sample(self, key: jax.Array, batch: tuple[int, ...] = (), dtype: Any = float) -> Sample:
         """Draw samples z with leading axes `batch`; the same key gives the same draw."""
@@ -280,24 +287,30 @@ class Model:
         params, sample, constants = self.structure()
         try:
             out = jax.eval_shape(lambda p, z, c: self.evaluate(p, z, c), params, sample, constants)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # the user's own function may raise anything
             given = [("parameter", params), ("random", sample), ("constant", constants)]
             listed = ", ".join(
                 f"{kind} {name or 'value'} {shape}"
                 for kind, node in given
                 for name, shape in shapes.leaves(node)
             )
-            reason = " ".join(str(error).split())[:200]
             form = "loss(params, sample, constants)" if self.constants else "loss(params, sample)"
             raise InputError(
                 f"the loss cannot be evaluated at the given shapes ({listed}): "
-                f"{type(error).__name__}: {reason}; it is called as {form}"
+                f"{cause(error)}; it is called as {form}"
             ) from error
         if getattr(out, "shape", None) != ():
             got = jax.tree.map(lambda leaf: tuple(leaf.shape), out)
             raise InputError(
                 f"the loss must return a scalar per sample, but it returns shape {got}; "
                 "sum or average over the outputs"
+            )
+        if not jnp.issubdtype(out.dtype, jnp.floating):
+            raise InputError(
+                f"the loss must return a real floating-point number, but it returns {out.dtype}, "
+                "which has no gradient; return a real number, such as 1.0 * count or jnp.abs(value)"
             )
 
 

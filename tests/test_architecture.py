@@ -1,11 +1,13 @@
 """Who may use what: the front of the package is for users, the rooms are for each other.
 
 import-linter keeps `theory` and `simulation` apart. What it cannot see is checked here, on source
-text: `proofs_check` and `figures` use public names only, and no room reaches another one through
-the lazy front.
+text: `proofs_check` and `figures` use public names only, no room reaches another one through the
+lazy front, and no modules import each other in a circle.
 """
 
 import ast
+import graphlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,49 @@ def front_imports(source: str, depth: int = 1) -> list[str]:
     return found
 
 
+def modules(folder: Path) -> dict[str, str]:
+    """The sources of a package by dotted name."""
+    found = {}
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text()
+    return found
+
+
+def runtime_imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Every import that may run, inside functions too; those for type checkers never do."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            yield from runtime_imports(node)
+
+
+def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Which modules each one imports; that its own package comes first is no import of its."""
+    graph = {}
+    for name, source in sources.items():
+        targets = set()
+        for node in runtime_imports(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                targets |= {item.name for item in node.names}
+            else:
+                assert not node.level, f"{name} line {node.lineno}: write the whole name"
+                whole = {f"{node.module}.{item.name}" for item in node.names}
+                targets |= {x if x in sources else x.rpartition(".")[0] for x in whole}
+        graph[name] = (targets & sources.keys()) - {name}
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """The modules of one circle, each importing the one before it, or none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
 PUBLIC = frozenset(getattr(symtheory, "__all__", ()))
 
 
@@ -122,6 +167,23 @@ def test_rooms_do_not_import_the_front():
         for text in front_imports(path.read_text(), len(path.relative_to(ROOT / FRONT).parts))
     ]
     assert complaints == []
+
+
+@pytest.mark.parametrize("folder", [FRONT, "proofs_check", "figures"])
+def test_no_modules_import_each_other_in_a_circle(folder):
+    graph = import_graph(modules(ROOT / folder))
+    assert sum(map(len, graph.values())) > 20
+    assert circle(graph) == []
+
+
+def test_no_rooms_import_each_other_in_a_circle():
+    graph: dict[str, set[str]] = {}
+    for name, targets in import_graph(modules(ROOT / FRONT)).items():
+        rooms = {target.split(".")[1] for target in targets if target != FRONT}
+        if name != FRONT:
+            graph.setdefault(name.split(".")[1], set()).update(rooms - {name.split(".")[1]})
+    assert len(graph) > 10
+    assert circle(graph) == []
 
 
 # The controls: the checks above must see what they are there for.
@@ -186,3 +248,19 @@ def test_the_checker_lets_pass(source):
 )
 def test_front_imports_are_seen(source, caught):
     assert bool(front_imports(source)) is caught
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "caught"),
+    [
+        ("from a.two import x", "from a.one import y", True),
+        ("from a import two", "import a.one", True),
+        ("from a.two import x", "def late():\n    from a.one import y", True),
+        ("from a.two import x", "from a import z", True),  # whose __init__ imports one
+        ("from a.two import x", "if TYPE_CHECKING:\n    from a.one import y", False),
+        ("from a.two import x", "import b.one", False),
+    ],
+)
+def test_circles_are_seen(one, two, caught):
+    graph = import_graph({"a": "from a.one import z", "a.one": one, "a.two": two})
+    assert bool(circle(graph)) is caught

@@ -10,10 +10,11 @@ import typer
 
 from symtheory.commands._beside import beside
 from symtheory.commands._options import Json, Seed
-from symtheory.commands._outputs import MARKS, finish, note, plain
+from symtheory.commands._outputs import finish, marked, note, plain
 
 _FAST_SECONDS = 1.0
-_CITING = "proved up to citations"
+_UP_TO_CITATIONS = " up to citations"
+_CITING = f"proved{_UP_TO_CITATIONS}"
 _SHORT = {"not_applicable": "-", _CITING: "proved*"}
 
 
@@ -42,6 +43,8 @@ def command(
     drawn from the seed, and a control that violates an assumption and must come out refuted,
     beside its twin: the same run with the assumption restored, which must come out supported.
     """
+    from symtheory.verdict import Status, worst
+
     checks = beside("proofs_check")
     chosen = checks.find(ids or [])
     seconds = budget if budget is not None else _FAST_SECONDS if fast else checks.Spec().seconds
@@ -54,21 +57,14 @@ def command(
     else:
         outcomes = _shown(run, len(chosen), str(results))
     ordered = [outcomes[statement.id] for statement in chosen]
-    status = _worst([outcome.status for outcome in ordered])
+    status = worst(Status(outcome.status) for outcome in ordered)
     data = {
         "seed": seed,
         "budget": seconds,
         "verdicts": [outcome.to_json() for outcome in ordered],
-        "status": status,
+        "status": str(status),
     }
     finish(as_json, "check", data, _summary(ordered), status)
-
-
-def _worst(statuses: list[str]) -> str:
-    for bad in ("refuted", "inconclusive"):
-        if bad in statuses:
-            return bad
-    return "proved" if set(statuses) <= {"proved", "not_applicable"} else "supported"
 
 
 def _shown(run: Any, total: int, folder: str) -> dict[str, Any]:
@@ -110,8 +106,7 @@ def _details(outcome: Any) -> list[str]:
 
 
 def _cell(status: str) -> str:
-    mark = MARKS["proved" if status == _CITING else status]
-    return f"[{mark}]{_SHORT.get(status, status):<13}[/]"
+    return marked(status.removesuffix(_UP_TO_CITATIONS), f"{_SHORT.get(status, status):<13}")
 
 
 def _why(outcome: Any) -> str:

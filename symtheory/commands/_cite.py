@@ -21,4 +21,5 @@ def command(
     if model is not None:
         example = load(model).example
         keys = [*(example.references if example else ("ziyin2024noise",)), "symtheory"]
-    finish(as_json, "cite", {"bibtex": cite(keys)}, cite(keys).replace("[", "\\[").splitlines())
+    lines = cite(keys).replace("[", "\\[").splitlines()
+    finish(as_json, "cite", {"bibtex": cite(keys)}, lines, None)

@@ -45,7 +45,7 @@ def command(
     for law in laws:
         lines += ["", *report.law_lines(law, latex=latex)]
     data = {"model": source.name, "laws": [report.law_data(law) for law in laws]}
-    finish(as_json, "derive", {**data, "status": str(verdict.status)}, lines, str(verdict.status))
+    finish(as_json, "derive", {**data, "status": str(verdict.status)}, lines, verdict.status)
 
 
 def _for_all_sizes(

@@ -11,7 +11,7 @@ import typer
 
 from symtheory.commands._inputs import bind, double_precision, load
 from symtheory.commands._options import Budget, Json, MaxMemory, ModelName, Seed, Sizes, Values
-from symtheory.commands._outputs import MARKS, finish, plain, reporting
+from symtheory.commands._outputs import finish, marked, plain, reporting
 
 _SHOWN = 3
 
@@ -48,6 +48,7 @@ def command(
     double_precision()
     from symtheory import symmetry
     from symtheory.errors import InputError
+    from symtheory.verdict import Status
 
     if not budget > 0:
         raise InputError(f"--budget takes a positive number of seconds, got {budget:g}")
@@ -92,14 +93,14 @@ def command(
             data["picture"] = str(drawing.save(drawing.draw_axes(explanation), picture))
             lines += ["", f"[bold]Picture[/]     {plain(str(picture))}"]
     refused = any("refused" in part for part in (mirrors, laws))
-    finish(as_json, "discover", data, lines, "inconclusive" if refused else str(found.status))
+    finish(as_json, "discover", data, lines, Status.INCONCLUSIVE if refused else found.status)
 
 
 def discovery_lines(found: Any) -> list[str]:
     """Return the generators as lines of marked-up text."""
     lines = [
         f"[bold]Generators[/]  {found.total} linear ({found.symmetric} symmetric), "
-        f"{found.affine} with translations: {_mark(found.status)}",
+        f"{found.affine} with translations: {marked(found.status)}",
         f"  [dim]{plain(found.completeness.claim)}; {plain(found.completeness.how)}[/]",
         f"  [dim]searched: {plain(found.scope)}[/]",
     ]
@@ -108,7 +109,7 @@ def discovery_lines(found: Any) -> list[str]:
     for group in found.groups:
         lines.append("")
         lines.append(
-            f"  {plain(group.name):<{width}}  {group.count:>6}  {_mark(group.status)}  "
+            f"  {plain(group.name):<{width}}  {group.count:>6}  {marked(group.status)}  "
             f"[dim]{plain(', '.join(name or 'theta' for name in group.leaves))}[/]"
         )
         members = [item for item in everything if item.name == group.name]
@@ -116,7 +117,7 @@ def discovery_lines(found: Any) -> list[str]:
         if members[_SHOWN:]:
             lines.append(f"      [dim]... {len(members) - _SHOWN} more (with --json)[/]")
     for name, verdict in found.trivial.items():
-        lines.append(f"  trivial in {plain(name)}: {_mark(verdict.status)}")
+        lines.append(f"  trivial in {plain(name)}: {marked(verdict.status)}")
     gap = found.gap
     if gap and not gap.get("exact"):
         lines.append(
@@ -127,7 +128,7 @@ def discovery_lines(found: Any) -> list[str]:
         algebra = found.structure
         centre = "not computed" if algebra.centre is None else str(len(algebra.centre))
         lines.append(
-            f"[bold]Algebra[/]     closed under brackets: {_mark(algebra.closure.status)}; "
+            f"[bold]Algebra[/]     closed under brackets: {marked(algebra.closure.status)}; "
             f"symmetric part {len(algebra.symmetric)}, "
             f"antisymmetric part {len(algebra.antisymmetric)}, "
             f"centre {centre}"
@@ -159,25 +160,26 @@ def _indented(text: str, latex: bool) -> list[str]:
 def _tried(search: Callable[..., Any], model: Any, **options: Any) -> dict[str, Any]:
     """Return the result of a search as data, or why it was refused."""
     from symtheory.errors import SymtheoryError
+    from symtheory.verdict import Status
 
     try:
         return search(model, **options).to_json()
     except SymtheoryError as error:
-        return {"status": "inconclusive", "refused": str(error)}
+        return {"status": str(Status.INCONCLUSIVE), "refused": str(error)}
 
 
 def reflection_lines(data: dict[str, Any]) -> list[str]:
     """Return reflections as lines of marked-up text, each with its rank."""
     head = "[bold]Reflections[/]"
     if "refused" in data:
-        return [f"{head} {_mark(data['status'])}  [dim]{plain(data['refused'])}[/]"]
+        return [f"{head} {marked(data['status'])}  [dim]{plain(data['refused'])}[/]"]
     found = data["found"]
     lines = [f"{head} {len(found) or 'none'}" + (" kinds" if found else " found")]
     for item in found:
         text = f"{item['name']}  {item['count']} x  rank {item['rank']}"
-        lines.append(f"  {plain(text)}  {_mark(item['status'])}")
+        lines.append(f"  {plain(text)}  {marked(item['status'])}")
     if data["unfinished"]:
-        lines.append(f"  {_mark('inconclusive')}  [dim]{plain(data['unfinished'])}[/]")
+        lines.append(f"  {marked('inconclusive')}  [dim]{plain(data['unfinished'])}[/]")
     return lines
 
 
@@ -185,13 +187,8 @@ def law_lines(data: dict[str, Any]) -> list[str]:
     """Return the count of conservation laws as lines of marked-up text."""
     head = "[bold]Conservation laws of gradient flow[/]"
     if "refused" in data:
-        return [f"{head}  {_mark(data['status'])}  [dim]{plain(data['refused'])}[/]"]
+        return [f"{head}  {marked(data['status'])}  [dim]{plain(data['refused'])}[/]"]
     low, high = data["lower"], data["upper"]
     count = f"{low}" if low == high else f"at least {low}, at most {high}"
-    lines = [f"{head}  {count}: {_mark(data['status'])}"]
+    lines = [f"{head}  {count}: {marked(data['status'])}"]
     return lines if low == high else [*lines, f"  [dim]{plain(data['how'])}[/]"]
-
-
-def _mark(status: Any) -> str:
-    text = str(status)
-    return f"[{MARKS[text]}]{text}[/]" if text in MARKS else f"[yellow]{text}[/]"

@@ -11,7 +11,7 @@ import typer
 
 from symtheory.commands._beside import beside
 from symtheory.commands._options import Json, Seed
-from symtheory.commands._outputs import MARKS, finish, note, plain
+from symtheory.commands._outputs import finish, marked, note, plain
 
 
 def command(
@@ -65,13 +65,13 @@ def command(
     page = figures.write_page(ordered, out / "index.html") if html else None
     if page is not None:
         lines.append(f"page: {plain(str(page))}")
-    status = str(figures.conclusion(ordered))
+    status = figures.conclusion(ordered)
     data = {
         "seed": seed,
         "fast": fast,
         "figures": [one.to_json() for one in ordered],
         "page": None if page is None else str(page),
-        "status": status,
+        "status": str(status),
     }
     finish(as_json, "figures", data, lines, status)
 
@@ -84,7 +84,7 @@ def _show(one: Any, said: Callable[[Any], str], left: int) -> None:
     how = "from the cache" if one.cached else f"{one.seconds:.1f} s"
     console.print(f"\n[bold]{one.id}[/] {plain(one.title)} [dim]({how})[/]")
     for verdict in (*one.numbers.theory, *one.numbers.claims):
-        mark = f"[{MARKS[str(verdict.status)]}]{verdict.status:<13}[/]"
+        mark = marked(verdict.status, f"{verdict.status:<13}")
         console.print(f"  {mark} {plain(said(verdict))}")
     for line in _table(one.numbers.rows):
         console.print(f"  {plain(line)}")

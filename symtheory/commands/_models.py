@@ -23,4 +23,4 @@ def command(as_json: Json = False) -> None:
     width = max(len(e.name) for e in examples)
     finish(as_json, "models", {"models": rows}, [
         f"[bold]{e.name:<{width}}[/]  {e.summary}" for e in examples
-    ])  # fmt: skip
+    ], None)  # fmt: skip

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+if TYPE_CHECKING:
+    from symtheory.verdict import Status
+
 INTERNAL = 70
 """Exit code of an internal error (EX_SOFTWARE of sysexits.h)."""
-_EXIT = {"refuted": 1, "inconclusive": 3}
-# Styles of the statuses on a terminal.
-MARKS = {
-    "proved": "bold green", "supported": "green", "refuted": "bold red", "inconclusive": "yellow",
-    "not_applicable": "dim",
-}  # fmt: skip
 
 
 def plain(text: str) -> str:
     """Return a text in which brackets are brackets, not styles."""
     return text.replace("[", "\\[")
+
+
+@functools.cache
+def _styles() -> dict[str, str]:
+    from symtheory.verdict import Status  # not at import: --help loads nothing heavy
+
+    return dict(zip(Status, ("bold green", "green", "bold red", "yellow", "dim"), strict=True))
+
+
+def marked(status: str, text: str = "") -> str:
+    """Return a status, or a text that stands for it, in its colour."""
+    return f"[{_styles().get(status, 'yellow')}]{text or status}[/]"
+
+
+def _exit_code(status: Status) -> int:
+    from symtheory.verdict import Status
+
+    return {Status.REFUTED: 1, Status.INCONCLUSIVE: 3}.get(status, 0)
 
 
 def stop_quietly() -> NoReturn:
@@ -107,9 +123,17 @@ def reporting(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def finish(
-    as_json: bool, command: str, data: dict[str, Any], lines: list[str], status: str = "proved"
+    as_json: bool, command: str, data: dict[str, Any], lines: list[str], status: Status | None
 ) -> NoReturn:
-    """Print the result to stdout and leave with the exit code of its status."""
+    """Print the result to stdout and leave with the exit code of its status.
+
+    Args:
+        as_json: Print an object instead of the lines.
+        command: Which command ran.
+        data: The result as JSON-ready data.
+        lines: The result as marked-up text.
+        status: What became of the command's claim, None for a command that claims nothing.
+    """
     if as_json:
         from symtheory import __version__
         from symtheory.verdict import jsonable
@@ -123,4 +147,4 @@ def finish(
         console.on_broken_pipe = stop_quietly
         for line in lines:
             console.print(line)
-    raise typer.Exit(_EXIT.get(status, 0))
+    raise typer.Exit(0 if status is None else _exit_code(status))

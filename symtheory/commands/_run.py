@@ -34,6 +34,9 @@ from symtheory.commands._options import (
 )
 from symtheory.commands._outputs import finish, note, reporting
 
+_SEARCH, _COUNT, _DERIVE = 0.25, 0.1, 0.15
+"""Shares of the time limit: discovery, conservation laws, derivation. Runs get what is left."""
+
 
 def command(
     model: ModelName = "two-layer-linear",
@@ -52,6 +55,9 @@ def command(
     ),
     seed: Seed = 0,
     fast: Fast = False,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Time limit; what is done by then is reported.")
+    ] = 120.0,
     as_json: Json = False,
 ) -> None:
     """Derive the law of a model, simulate it from several starts, compare, and draw.
@@ -63,10 +69,12 @@ def command(
     check_folder(out)
     from symtheory import report
     from symtheory.comparison import experiment, plan
+    from symtheory.program import Deadline
     from symtheory.source import fill
     from symtheory.symmetry import conservation_laws, discover
     from symtheory.theory import derive_entries
 
+    deadline = Deadline(seconds)
     with reporting(quiet=as_json) as progress:
         source = load(model)
         example = source.example
@@ -76,8 +84,8 @@ def command(
             note("assumed " + ", ".join(f"{k} = {v}" for k, v in assumed.items()))
         sized = sized if not sized.unbound or only_arrays(sized) else bound
         progress("discover symmetries", 0, 0)
-        found = discover(bound, seconds=30, seed=seed)
-        counts = conservation_laws(bound, seconds=10, seed=seed)
+        found = discover(bound, seconds=_SEARCH * seconds, seed=seed)
+        counts = conservation_laws(bound, seconds=_COUNT * seconds, seed=seed)
         data: dict[str, Any] = {"model": source.name, "assumed": assumed}
         data["values"] = dict(bound.values)
         data["generators"] = found.to_json()["generators"]
@@ -93,17 +101,19 @@ def command(
         progress("derive the law", 0, 0)
         chosen = next(iter(source.select(symmetry, bound)), None) or found.family()
         if chosen is None:
-            lines.append("no symmetric linear generator, so there is no charge law to test")
-            data["verdict"] = {"status": "not_applicable"}
-            finish(as_json, "run", data, lines, "not_applicable")
-        law = derive_entries(sized, chosen, seed=seed)
+            verdict = _nothing_to_test(found)
+            data["verdict"] = verdict.to_json()
+            finish(as_json, "run", data, [*lines, *report.verdict_lines(verdict)], verdict.status)
+        share = _DERIVE * seconds
+        law = derive_entries(sized, chosen, seconds=share, seed=seed)
         if law.noise is not None and not law.noise.smooth and sized.unbound:
-            law = derive_entries(bound, chosen, seed=seed)
+            law = derive_entries(bound, chosen, seconds=share, seed=seed)
         lines += report.law_lines(law)
         data["laws"] = [report.law_data(law)]
         if law.charge is None or law.noise is None:
             data["verdict"] = law.verdict.to_json()
-            finish(as_json, "run", data, lines, str(law.status))
+            finish(as_json, "run", data, lines, law.status)
+        progress("plan the runs", 0, 0)
         default = None if size or value else example
         settings = plan(
             law,
@@ -116,15 +126,27 @@ def command(
             replicas=first(replicas, 16 if fast else 64),
             starts=starts,
             seed=seed,
+            deadline=deadline,
         )
-        result = experiment(law, bound, settings, progress=progress)
+        result = experiment(law, bound, settings, progress=progress, deadline=deadline)
         lines += report.experiment_lines(result)
         data |= report.experiment_data(result)
         if result.predictions:
             picture = report.save(report.draw(result), out / f"{bound.name}.png")
             data["picture"] = str(picture)
             lines += ["", f"[bold]Picture[/]   {picture}"]
-    finish(as_json, "run", data, lines, str(result.verdict.status))
+    finish(as_json, "run", data, lines, result.verdict.status)
+
+
+def _nothing_to_test(found: Any) -> Any:
+    """Return that there is no charge law, or that the search cannot say so."""
+    from symtheory.verdict import Status, Verdict
+
+    claim = "the loss has no symmetric linear generator, so there is no charge law to test"
+    if found.status.holds:
+        return Verdict(Status.NOT_APPLICABLE, claim, how=found.completeness.how)
+    how = f"none was found, but the search is {found.status}: {found.completeness.how}"
+    return Verdict(Status.INCONCLUSIVE, claim, how=f"{how}; allow more --seconds")
 
 
 def _between(counts: Any) -> str:

@@ -117,14 +117,15 @@ def command(
             data = {"model": source.name, "verdict": verdict.to_json()}
             if jax.process_index():  # every process has the same results, and one says so
                 raise typer.Exit(3)
-            finish(as_json, "simulate", data, [f"{verdict.status}: {verdict.how}"], "inconclusive")
+            finish(as_json, "simulate", data, [f"{verdict.status}: {verdict.how}"], verdict.status)
         with together():  # the others wait until it is written
             if jax.process_index() == 0:
                 _write(result, out)
         if jax.process_index():
             raise typer.Exit()
         summary = {"model": source.name, "file": str(out), "seconds": result.seconds}
-        finish(as_json, "simulate", summary, [result.describe(), f"[bold]File[/]      {out}"])
+        lines = [result.describe(), f"[bold]File[/]      {out}"]
+        finish(as_json, "simulate", summary, lines, None)
 
     if hosts is not None:
         hosted(hosts, process, host_timeout, work)

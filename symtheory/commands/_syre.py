@@ -9,7 +9,7 @@ import typer
 
 from symtheory.commands._inputs import bind, double_precision, load
 from symtheory.commands._options import Budget, Json, ModelName, Seed, Sizes, Values
-from symtheory.commands._outputs import MARKS, finish, note, plain, reporting
+from symtheory.commands._outputs import finish, marked, note, plain, reporting
 
 Decay = Annotated[float, typer.Option(help="gamma > 0: l_r adds gamma |t|^2.")]
 Sigma0 = Annotated[
@@ -72,7 +72,7 @@ def command(
         "",
         *forecast_lines(forecasts, learning_rate),
     ]
-    finish(as_json, "syre", data, lines, str(verdict.status))
+    finish(as_json, "syre", data, lines, verdict.status)
 
 
 def _forecast(model: Any, found: Any, learning_rate: float, seed: int) -> dict[str, Any]:
@@ -90,7 +90,9 @@ def _forecast(model: Any, found: Any, learning_rate: float, seed: int) -> dict[s
 
 def certificate_lines(verdict: Any) -> list[str]:
     """Return the certificate as lines of marked-up text."""
-    lines = [f"[bold]Certificate[/]  {plain(verdict.claim)}: {_mark(verdict.status)}"]
+    from symtheory.verdict import Status
+
+    lines = [f"[bold]Certificate[/]  {plain(verdict.claim)}: {marked(verdict.status)}"]
     numbers = verdict.measured
     if not numbers:
         return [*lines, f"  [dim]{plain(verdict.how)}[/]"]
@@ -99,8 +101,12 @@ def certificate_lines(verdict: Any) -> list[str]:
         strength = "" if weakest is None else f"  |P grad| >= {weakest:.2e}"
         kept = f"  kept {item['kept']}" if item["kept"] else ""
         text = f"{item['name']}  {item['count']} x  rank {item['rank']}{strength}{kept}"
-        lines.append(f"  {plain(text)}  {_mark(part.status)}")
-        bad = [p for p in part.parts if str(p.status) not in ("proved", "not_applicable")]
+        lines.append(f"  {plain(text)}  {marked(part.status)}")
+        bad = [
+            p
+            for p in part.parts
+            if p.status is not Status.PROVED and p.status is not Status.NOT_APPLICABLE
+        ]
         lines += [f"    [dim]{plain(p.claim)}: {p.status}; {plain(p.how)}[/]" for p in bad]
     if numbers["weakest"] is not None:
         bound = numbers["bound"]
@@ -131,8 +137,3 @@ def forecast_lines(forecasts: list[dict[str, Any]], learning_rate: float) -> lis
             text += f", half-way after {item['escape_steps']:.0f} steps"
         lines.append(f"  {name}  {text}")
     return lines
-
-
-def _mark(status: Any) -> str:
-    text = str(status)
-    return f"[{MARKS[text]}]{text}[/]" if text in MARKS else f"[yellow]{text}[/]"

@@ -12,28 +12,30 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 
-from symtheory.comparison._compare import (
+from symtheory.comparison._compare import evidence, identical_replicas, windows
+from symtheory.comparison._final import (
     FinalCharge,
-    Prediction,
     diagonal_weights,
-    evidence,
     final_charges,
     final_total,
-    identical_replicas,
     initialization_independence,
-    predict,
-    windows,
 )
 from symtheory.comparison._power import POWER, checked_power
 from symtheory.comparison._power import verdicts as power_verdicts
+from symtheory.comparison._prediction import Prediction, predict
 from symtheory.comparison._verdicts import diverged_verdict
-from symtheory.errors import InputError
+from symtheory.errors import BudgetError, InputError
 from symtheory.model import Model
+from symtheory.program import NO_DEADLINE, Deadline
 from symtheory.simulation import SGD, Run, simulate
 from symtheory.theory import EquilibriumPoint, Law
 from symtheory.verdict import Status, Verdict, conjunction
 
 _MOST_STEPS = 200_000
+_SHARE = 1 / 15
+"""Of the time left, what one flow may take while planning: each of three starts needs three."""
+_SAMPLED_SHARE = 1 / 60
+"""The same where moments are sampled: a flow over all samples takes four times as long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +121,7 @@ def plan(
     replicas: int = 64,
     starts: int = 3,
     seed: int = 0,
+    deadline: Deadline = NO_DEADLINE,
 ) -> Plan:
     """Choose what is not given: a stable learning rate, and enough steps to reach equilibrium.
 
@@ -137,6 +140,8 @@ def plan(
         replicas: Replicas per run (at least 2, for standard errors).
         starts: Number of starting points.
         seed: Seed of starting points and random keys.
+        deadline: A time limit. A third of what is left is spent on looking for the number of
+            steps; where that is not enough, the run is shorter than the charges need.
 
     Raises:
         InputError: Fewer than two replicas.
@@ -144,16 +149,29 @@ def plan(
     if replicas < 2:
         raise InputError(f"standard errors need at least 2 replicas, got {replicas}")
     points = starting_points(model, starts, seed)
+    parts = law.sampled_parts(1)  # where moments are sampled, fewer samples are enough to plan
+    law, share = (parts[0], _SAMPLED_SHARE) if parts else (law, _SHARE)
     values: dict[str, Any] = {n: v for n, v in model.values.items() if n in law.model.unbound}
     if learning_rate is None:
-        settled = law.noether_flow(
-            points[0], [20.0], temperature=1e-3, weight_decay=weight_decay, **values
-        )
-        learning_rate = _round_down(0.1 * batch_size**0.5 / _curvature(model, settled.params))
+        settled = _settled(law, points[0], weight_decay, values, deadline)
+        learning_rate = _round_down(0.1 * batch_size**0.5 / _curvature(model, settled))
     dynamics = SGD(learning_rate, batch_size, weight_decay, momentum)
     if steps is None:
-        steps = _enough_steps(law, dynamics, points[-1], values)
+        steps = _enough_steps(law, dynamics, points[-1], values, deadline, share)
     return Plan(dynamics, steps, replicas, points, seed)
+
+
+def _settled(law: Law, start: Any, weight_decay: float, values: Any, deadline: Deadline) -> Any:
+    """Return the parameters where the Noether flow from a start has come near a minimum."""
+    share = deadline.within(deadline.remaining() / 10)
+    for time in (20.0, 5.0, 1.0):
+        try:
+            return law.noether_flow(
+                start, [time], temperature=1e-3, weight_decay=weight_decay, deadline=share, **values
+            ).params
+        except BudgetError:
+            continue
+    return start
 
 
 def _curvature(model: Model, params: Any) -> float:
@@ -176,17 +194,24 @@ def _round_down(value: float) -> float:
     return float(f"{max(m * power for m in (1, 2, 5) if m * power <= value):.3g}")
 
 
-def _enough_steps(law: Law, dynamics: SGD, start: Any, values: Any) -> int:
+def _enough_steps(
+    law: Law, dynamics: SGD, start: Any, values: Any, deadline: Deadline, share: float
+) -> int:
+    """Return after how many steps the predicted charge rests, or as many as time allows."""
     steps = max(1000, int(2.0 / dynamics.temperature))
     while steps < _MOST_STEPS:
         times = np.array([0.5, 1.0]) * steps * dynamics.time_per_step
-        flow = law.noether_flow(
-            start,
-            times,
-            temperature=dynamics.time_per_step / dynamics.batch_size,
-            weight_decay=dynamics.weight_decay,
-            **values,
-        )
+        try:
+            flow = law.noether_flow(
+                start,
+                times,
+                temperature=dynamics.time_per_step / dynamics.batch_size,
+                weight_decay=dynamics.weight_decay,
+                deadline=deadline.within(share * deadline.remaining()),
+                **values,
+            )
+        except BudgetError:
+            return max(steps // 2, 1000)
         if np.all(np.abs(flow.charges[1] - flow.charges[0]) < 0.01 * flow.scales[1]):
             break
         steps *= 2
@@ -201,6 +226,7 @@ def experiment(
     margin: float = 0.05,
     power: float = POWER,
     progress: Callable[[str, int, int], None] | None = None,
+    deadline: Deadline = NO_DEADLINE,
 ) -> Experiment:
     """Simulate the law's model from every start of the plan and compare with its predictions.
 
@@ -211,6 +237,7 @@ def experiment(
         margin: Relative margin of equivalence, see `compare`.
         power: Share of the noise that all runs together have to resolve, see `compare`.
         progress: Called now and then with (what, done, total).
+        deadline: A time limit; starts that are not done by then are reported as missing.
 
     Returns:
         An `Experiment` whose verdict joins the proof of the law with the comparisons.
@@ -221,23 +248,33 @@ def experiment(
     verdicts = [law.verdict]
     for k, start in enumerate(settings.starts):
         label = f"start {k + 1} of {len(settings.starts)}"
-        run = simulate(
-            model,
-            settings.dynamics,
-            params=start,
-            steps=settings.steps,
-            replicas=settings.replicas,
-            key=jax.random.fold_in(key, k),
-            observe=law,
-            progress=None if progress is None else _labelled(progress, label),
-        )
-        runs.append(run)
-        if run.diverged:
-            verdicts.append(diverged_verdict(run))
+        try:
+            deadline.check()
+            run = simulate(
+                model,
+                settings.dynamics,
+                params=start,
+                steps=settings.steps,
+                replicas=settings.replicas,
+                key=jax.random.fold_in(key, k),
+                observe=law,
+                progress=None if progress is None else _labelled(progress, label),
+            )
+            if run.diverged:
+                runs.append(run)
+                verdicts.append(diverged_verdict(run))
+                break
+            if progress is not None:
+                progress(f"predict {label}", 0, 0)
+            prediction = predict(law, run, deadline=deadline)
+            witnessed = evidence(law, run, prediction, power, deadline=deadline)
+        except BudgetError as error:
+            missing = f"starts {k + 1} to {len(settings.starts)} are compared with the law"
+            verdicts.append(Verdict(Status.INCONCLUSIVE, missing, how=str(error)))
             break
-        prediction = predict(law, run)
+        runs.append(run)
         predictions.append(prediction)
-        found.append(evidence(law, run, prediction, power))
+        found.append(witnessed)
         level = 1 - 0.01 / (3 * found[-1].measured.shape[2] + 2)
         claim = f"start {k + 1}: the mean charge of {law.name} follows the Noether flow"
         verdicts.append(conjunction(claim, windows(run, prediction, margin, level)))
@@ -246,13 +283,14 @@ def experiment(
         finals.append(final_charges(law, run, prediction))
         totals.append(final_total(law, run, prediction))
         equilibria += _certified(law, model, settings.dynamics, prediction)
-    if len(found) == len(settings.starts):
+    complete = len(found) == len(settings.starts)
+    if complete:
         claim = "the drift and its noise are the predicted ones, from all starts together"
         level = 1 - 0.01 / (3 * found[0].measured.shape[2] + 2)
         if parts := power_verdicts(found, power, level):
             verdicts.append(conjunction(claim, parts))
-    if not any(run.diverged for run in runs) and _agree(law, predictions):
-        verdicts.append(initialization_independence(law, runs, margin=margin))
+    if complete and len(found) > 1 and _agree(law, predictions):
+        verdicts.append(initialization_independence(law, runs, predictions, margin=margin))
     verdict = conjunction(
         f"SGD on {model.name} obeys the charge law of {law.name}",
         verdicts,

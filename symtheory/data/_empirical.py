@@ -19,6 +19,13 @@ from symtheory.errors import InputError
 from symtheory.exact import rational_array
 
 
+def _array(values: Any) -> np.ndarray:
+    """Return an array; bfloat16 and the like, which NumPy does not compute with, become doubles."""
+    array = np.asarray(values)
+    coarse = array.dtype.kind == "V" and jnp.issubdtype(array.dtype, jnp.floating)
+    return array.astype(float) if coarse else array
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Empirical(Law):
     """Rows of a data set, drawn uniformly with replacement; moments are exact averages.
@@ -34,7 +41,7 @@ class Empirical(Law):
     columns: Mapping[str, Any] = dataclasses.field(kw_only=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        arrays = {str(name): np.asarray(values) for name, values in self.columns.items()}
+        arrays = {str(name): _array(values) for name, values in self.columns.items()}
         if not arrays:
             raise InputError("Empirical has no columns; give arrays by name")
         rows = {name: len(values) if values.ndim else 0 for name, values in arrays.items()}

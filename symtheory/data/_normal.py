@@ -128,22 +128,31 @@ class Normal(Law):
     def moment(self, powers: tuple[int, ...], lookup: Lookup) -> Any:
         """Return E[prod x_i^powers_i] exactly, by Wick pairing (Stein's identity)."""
         mean, cov = self._exact(lookup)
-        cache: dict[tuple[int, ...], Any] = {}
+        known: dict[tuple[int, ...], Any] = {(0,) * len(powers): Fraction(1)}
 
-        def expect(rest: tuple[int, ...]) -> Any:
-            first = next((i for i, power in enumerate(rest) if power), None)
-            if first is None:
-                return Fraction(1)
-            if rest not in cache:
-                lowered = _lower(rest, first)
-                total = mean[first] * expect(lowered) if _is_not_zero(mean[first]) else Fraction(0)
-                for j, power in enumerate(lowered):
-                    if power and _is_not_zero(cov[first, j]):
-                        total = total + cov[first, j] * (power * expect(_lower(lowered, j)))
-                cache[rest] = total
-            return cache[rest]
+        def terms(rest: tuple[int, ...]) -> list[tuple[Any, tuple[int, ...]]]:
+            """Return E[x^rest] as a sum of factors times moments of lower degree."""
+            first = next(i for i, power in enumerate(rest) if power)
+            lowered = _lower(rest, first)
+            out = [(mean[first], lowered)] if _is_not_zero(mean[first]) else []
+            return out + [
+                (cov[first, j] * power, _lower(lowered, j))
+                for j, power in enumerate(lowered)
+                if power and _is_not_zero(cov[first, j])
+            ]
 
-        return expect(tuple(powers))
+        open_ = [tuple(powers)]  # a stack: the degree may be larger than Python's own
+        while open_:
+            rest = open_[-1]
+            parts = [] if rest in known else terms(rest)
+            missing = [lower for _, lower in parts if lower not in known]
+            if missing:
+                open_ += missing
+                continue
+            if rest not in known:
+                known[rest] = sum((a * known[lower] for a, lower in parts), Fraction(0))
+            open_.pop()
+        return known[tuple(powers)]
 
     def _exact(self, lookup: Lookup) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(self.mean, str):

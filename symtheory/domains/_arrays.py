@@ -6,21 +6,32 @@ import abc
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from flint import arb
 
 from symtheory.domains import _movement
-from symtheory.domains._domain import Domain
+from symtheory.domains._domain import Domain, spoken
+from symtheory.domains._entries import (
+    Scalar,
+    at_infinity,
+    both,
+    boxed,
+    either,
+    elementwise,
+    infinity,
+    is_bool,
+    is_nan,
+    negate,
+    reduced,
+    settled,
+)
 from symtheory.errors import UnreadableError
 from symtheory.exact import rational
-from symtheory.program import FUNCTIONS
 from symtheory.program._known import choose_known, select_known
 
-Scalar = Callable[..., Any]
 _ROOTS = 12
 """Powers p/q with q up to this are powers of roots, others exp(y log x)."""
 
@@ -29,9 +40,7 @@ class ArrayDomain(Domain):
     """A domain given by its scalars: constants, comparison, choice and special functions."""
 
     def __init__(self) -> None:
-        self._functions = {
-            name: _at_infinity(self, name, f) for name, f in self.functions().items()
-        }
+        self._functions = {name: at_infinity(self, name, f) for name, f in self.functions().items()}
 
     # --- scalars, which each domain has its own of ---
 
@@ -69,7 +78,7 @@ class ArrayDomain(Domain):
             UnreadableError: The domain has none of that name.
         """
         if name not in self._functions:
-            self.refuse(f"the function {name!r}")
+            self.refuse(spoken(name))
         return self._functions[name]
 
     # --- values ---
@@ -183,13 +192,16 @@ class ArrayDomain(Domain):
     def sum(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         """See `Domain.sum`."""
         zero = self.scalar(Fraction(0))
-        return _reduced(x, axes, lambda row: self.total(row) if row else zero)
+        return reduced(x, axes, lambda row: self.total(row) if row else zero)
 
     def power(self, x: np.ndarray, exponent: Fraction) -> np.ndarray:
         """See `Domain.power`."""
         return elementwise(lambda v: self._power(v, exponent), x)
 
     def _power(self, base: Any, exponent: Fraction) -> Any:
+        if isinstance(base, float):  # infinite or undefined; its inverse is 0
+            power = base ** float(exponent)
+            return self.scalar(rational(power)) if math.isfinite(power) else power
         if exponent.denominator == 1:
             n = int(exponent)
             return base**n if n >= 0 else 1 / base**-n
@@ -204,9 +216,10 @@ class ArrayDomain(Domain):
     def apply(self, function: str, *xs: Any) -> np.ndarray:
         """See `Domain.apply`."""
         special = {
-            "pow": self._general_power, "and": _both, "or": _either, "not": _negate,
-            "xor": lambda a, b: _either(_both(a, _negate(b)), _both(b, _negate(a))),
-            "is_finite": self._finite,
+            "pow": self._general_power, "and": both, "or": either, "not": negate,
+            "xor": lambda a, b: either(both(a, negate(b)), both(b, negate(a))),
+            "is_finite": self._finite, "quotient": self._quotient,
+            "rem": lambda a, b: a - b * self._quotient(a, b),
         }.get(function)  # fmt: skip
         return elementwise(special or self.function(function), *xs)
 
@@ -215,6 +228,9 @@ class ArrayDomain(Domain):
         if exact is not None and exact.denominator <= _ROOTS:
             return self._power(base, exact)
         return self.function("exp")(exponent * self.function("log")(base))
+
+    def _quotient(self, a: Any, b: Any) -> Any:
+        return self.function("trunc")(a / b)
 
     def _finite(self, x: Any) -> bool:
         self.check_defined(x)
@@ -243,18 +259,18 @@ class ArrayDomain(Domain):
     def fold(self, x: np.ndarray, kind: str, axes: tuple[int, ...]) -> np.ndarray:
         """See `Domain.fold`."""
         step: Scalar = {
-            "max": self._larger, "min": self._smaller, "product": operator.mul, "all": _both,
-            "any": _either,
+            "max": self._larger, "min": self._smaller, "product": operator.mul, "all": both,
+            "any": either,
         }[kind]  # fmt: skip
-        return settled(_reduced(x, axes, lambda row: functools.reduce(step, row)))
+        return settled(reduced(x, axes, lambda row: functools.reduce(step, row)))
 
     def compare(self, kind: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """See `Domain.compare`; what is compared with NaN is False (True for "ne")."""
         tests: dict[str, Scalar] = {
             "gt": self._greater,
-            "ge": lambda a, b: _negate(self._greater(b, a)),
+            "ge": lambda a, b: negate(self._greater(b, a)),
             "eq": self._equal,
-            "ne": lambda a, b: _negate(self._equal(a, b)),
+            "ne": lambda a, b: negate(self._equal(a, b)),
         }
         test = tests[kind]
 
@@ -319,12 +335,12 @@ class ArrayDomain(Domain):
         for k in range(1, len(a)):
             tied = self.compare("eq", a[0], b[0])
             later = self._before(a[k:], b[k:])
-            return elementwise(_either, less, elementwise(_both, tied, later))
+            return elementwise(either, less, elementwise(both, tied, later))
         return less
 
     def cast(self, x: np.ndarray, kind: str) -> np.ndarray:
         """See `Domain.cast`."""
-        if kind == "real":
+        if kind in ("real", "bit"):
             return elementwise(lambda v: self.scalar(Fraction(int(v))) if is_bool(v) else v, x)
         numbers = [self.as_rational(v) for v in x.reshape(-1)]
         if kind == "integer" and all(v is not None for v in numbers):
@@ -334,97 +350,3 @@ class ArrayDomain(Domain):
             "a cast to integers" if kind == "integer" else f"a cast to {kind}, which rounds",
             "of a value that depends on parameters or samples",
         )
-
-
-# --- entries of arrays -------------------------------------------------------------------------
-
-
-def elementwise(function: Scalar, *arrays: Any) -> np.ndarray:
-    """Apply a scalar function entry by entry, keeping zero-dimensional results arrays."""
-    with np.errstate(invalid="ignore"):  # the functions treat NaN themselves
-        out = boxed(np.frompyfunc(function, len(arrays), 1)(*arrays))
-    return settled(out)
-
-
-def boxed(value: Any) -> np.ndarray:
-    """Return an array; NumPy gives bare entries for zero-dimensional object arrays."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return np.asarray(value)
-    box = np.empty((), dtype=object)
-    box[()] = value
-    return box
-
-
-def settled(array: np.ndarray) -> np.ndarray:
-    """Return an object array of plain truth values as known ones."""
-    if array.dtype == object and array.size and all(is_bool(x) for x in array.flat):
-        return array.astype(bool)
-    return array
-
-
-def is_bool(value: Any) -> bool:
-    """Tell whether a value is a plain truth value, not an element."""
-    return isinstance(value, (bool, np.bool_))
-
-
-def _reduced(
-    x: np.ndarray, axes: Sequence[int], function: Callable[[list[Any]], Any]
-) -> np.ndarray:
-    kept = [k for k in range(x.ndim) if k not in axes]
-    size = math.prod(x.shape[k] for k in axes)
-    rows = x.transpose([*kept, *axes]).reshape(*(x.shape[k] for k in kept), size)
-    out = np.empty(rows.shape[:-1], dtype=object)
-    for index in np.ndindex(out.shape):
-        out[index] = function(list(rows[index]))
-    return out
-
-
-def _negate(condition: Any) -> Any:
-    return (not condition) if is_bool(condition) else 1 - condition
-
-
-def _both(a: Any, b: Any) -> Any:
-    if is_bool(a):
-        return b if a else False
-    if is_bool(b):
-        return a if b else False
-    return a * b
-
-
-def _either(a: Any, b: Any) -> Any:
-    return _negate(_both(_negate(a), _negate(b)))
-
-
-# --- infinite and undefined numbers ------------------------------------------------------------
-
-
-def _at_infinity(domain: ArrayDomain, name: str, function: Scalar) -> Scalar:
-    """Extend a function of elements to infinite arguments, such as the masked logits of softmax."""
-    row = FUNCTIONS.get("log" if name == "sqrt" else name)
-    if row is None or row.limits == (None, None):
-        return function
-
-    def extended(x: Any) -> Any:
-        sign = infinity(x)
-        limit = row.limits[(sign + 1) // 2] if sign else None
-        if limit is None:
-            return function(x)
-        return domain.scalar(Fraction(limit)) if math.isfinite(limit) else domain.infinite(limit)
-
-    return extended
-
-
-def infinity(value: Any) -> int:
-    """Return 1 or -1 for an infinite number, 0 for anything else."""
-    if isinstance(value, float):
-        return (value == np.inf) - (value == -np.inf)
-    if getattr(value, "is_infinite", False):  # SymPy's oo
-        return 1 if value > 0 else -1
-    return 0
-
-
-def is_nan(value: Any) -> bool:
-    """Tell whether a value is NaN for sure, as a literal or as a ball."""
-    if isinstance(value, float):
-        return value != value
-    return isinstance(value, arb) and bool(value.is_nan()) and bool(value.is_exact())

@@ -11,9 +11,11 @@ from typing import Any
 import flint
 from flint import arb
 
-from symtheory.domains._arrays import ArrayDomain, Scalar
+from symtheory.domains._arrays import ArrayDomain
+from symtheory.domains._entries import Scalar
 from symtheory.domains._rationals import as_fmpq, as_fraction
 from symtheory.errors import SymtheoryError
+from symtheory.program import FUNCTIONS
 
 
 class UndecidedError(SymtheoryError):
@@ -146,13 +148,8 @@ def _select(condition: bool, no: Any, yes: Any) -> Any:
 
 SCALARS: dict[str, Scalar] = {
     name: functools.partial(_call, method=method)
-    for name, method in {
-        "exp": "exp", "log": "log", "sqrt": "sqrt", "rsqrt": "rsqrt", "expm1": "expm1",
-        "log1p": "log1p", "tanh": "tanh", "erf": "erf", "erfc": "erfc", "erf_inv": "erfinv",
-        "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan",
-        "sinh": "sinh", "cosh": "cosh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh",
-        "lgamma": "lgamma", "digamma": "digamma",
-    }.items()
+    for name, method in [(name, row.arb) for name, row in FUNCTIONS.items() if row.arb]
+    + [(name, name) for name in ("sqrt", "rsqrt", "expm1", "log1p")]
 } | {
     "logistic": lambda x: 1 / (1 + (-arb(x)).exp()),
     "floor": lambda x: _piece(arb(x), arb(x).floor()),

@@ -279,9 +279,10 @@ class Degrees(Domain):
 
     def cast(self, x: Scaled, kind: str) -> Scaled:
         """See `Domain.cast`: rounding keeps no degree."""
-        if kind != "real":
-            self._require_invariant(x)
-        return scaled(np.zeros_like(x.degrees)) if kind != "real" else x
+        if kind in ("real", "bit"):
+            return x
+        self._require_invariant(x)
+        return scaled(np.zeros_like(x.degrees))
 
 
 def _between(low: Any, high: Any) -> Scaled:

@@ -162,8 +162,9 @@ class Domain(abc.ABC):
 
         Args:
             x: A value.
-            kind: "real" (truth values become 0 and 1), "integer" (the part behind the point is cut
-                off), or the name of a type that rounds or wraps around ("float16", "uint8").
+            kind: "real" (truth values become 0 and 1), "bit" (truth values become the integers 0
+                and 1), "integer" (the part behind the point is cut off), "reduce_precision", or the
+                name of a type that rounds or wraps around ("float16", "uint8").
         """
 
     # --- loops ---
@@ -229,6 +230,18 @@ class Domain(abc.ABC):
         raise PrimitiveError(
             f"the {self.name} domain cannot read {operation} in this loss{cause}; {next_step}"
         )
+
+
+def spoken(function: str) -> str:
+    """Return an elementary function in words, for messages.
+
+    >>> spoken("tanh"), spoken("cospi")
+    ("the function 'tanh'", 'cos(pi x), as in a Fourier transform')
+    """
+    if function in ("cospi", "sinpi"):
+        return f"{function[:3]}(pi x), as in a Fourier transform"
+    words = {"quotient": "a quotient of integers", "rem": "a remainder of a division"}
+    return words.get(function, f"the function {function!r}")
 
 
 __all__ = ["Domain", "UnreadableError"]

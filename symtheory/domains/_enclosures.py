@@ -25,8 +25,10 @@ from symtheory.program import FUNCTIONS
 
 _UNIT = 2.0**-53
 _WIDEN = 1 + 2.0**-48
-_TINY = 2.0**-1000
-"""Larger than what underflows in the sums of products of one entry: those are below 2^-1073."""
+_TINY = 2.0**-1060
+"""Larger than what underflows in the few products of one entry: that is below 2^-1070."""
+_TINY_QUOTIENT = 2.0**-1000
+"""The same where a quotient that underflows is multiplied by a reciprocal: by at most 2^52 then."""
 _SPLITTER = 2.0**27 + 1
 
 
@@ -142,7 +144,7 @@ def reciprocal(x: Enclosure) -> Enclosure:
     """Return 1/x; nothing is known where x may be 0."""
     out = 1.0 / x.middle
     left = np.abs(x.middle) - x.radius
-    radius = np.abs(out) * (x.radius / left) + _UNIT * np.abs(out) + _TINY
+    radius = np.abs(out) * (x.radius / left) + _UNIT * np.abs(out) + _TINY_QUOTIENT
     one = x.exact & (np.abs(x.middle) == 1)
     radius = np.where(one, 0.0, np.where(left > 0, radius * _WIDEN, np.inf))
     radius = np.where(np.isinf(x.middle) & x.exact, 0.0, radius)

@@ -8,7 +8,9 @@ from typing import Any
 
 import sympy
 
-from symtheory.domains._arrays import ArrayDomain, Scalar
+from symtheory.domains._arrays import ArrayDomain
+from symtheory.domains._entries import Scalar
+from symtheory.program import FUNCTIONS
 
 
 class Expressions(ArrayDomain):
@@ -36,7 +38,7 @@ class Expressions(ArrayDomain):
 
     def functions(self) -> Mapping[str, Scalar]:
         """Scalar functions by primitive name."""
-        return _FUNCTIONS
+        return FUNCTIONS_OF_SYMPY
 
 
 # Conditions are indicators (expressions with the values 0 and 1), so that they can be counted
@@ -66,17 +68,11 @@ def _equal(a: Any, b: Any) -> Any:
     return relation if isinstance(relation, bool) else _indicator(relation)
 
 
-_FUNCTIONS: dict[str, Scalar] = {
-    name: getattr(sympy, name)
-    for name in (
-        "exp", "log", "sqrt", "tanh", "erf", "erfc", "sin", "cos", "tan", "asin", "acos", "atan",
-        "sinh", "cosh", "asinh", "acosh", "atanh", "digamma", "sign",
-    )
+FUNCTIONS_OF_SYMPY: dict[str, Scalar] = {
+    name: getattr(sympy, row.sympy) for name, row in FUNCTIONS.items() if row.sympy
 } | {
+    "sqrt": sympy.sqrt,
     "logistic": lambda x: 1 / (1 + sympy.exp(-x)),
-    "erf_inv": sympy.erfinv,
-    "floor": sympy.floor,
-    "ceil": sympy.ceiling,
     "trunc": lambda x: sympy.sign(x) * sympy.floor(sympy.Abs(x)),
     "atan2": sympy.atan2,
     "cospi": lambda x: sympy.cos(sympy.pi * x),
@@ -84,11 +80,10 @@ _FUNCTIONS: dict[str, Scalar] = {
     "cbrt": lambda x: sympy.real_root(x, 3),
     "root": lambda x, order: x ** sympy.Rational(1, order),
     "exp2": lambda x: 2**x,
-    "lgamma": sympy.loggamma,
-    "abs": sympy.Abs,
     "max": sympy.Max,
     "min": sympy.Min,
     "gt": _greater,
     "eq": _equal,
     "select": lambda condition, no, yes: no + condition * (yes - no),
 }  # fmt: skip
+"""What a program and the kernels of the ring call by name, in SymPy."""

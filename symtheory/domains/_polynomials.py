@@ -6,24 +6,19 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from symtheory.domains._arrays import ArrayDomain, Scalar
+from symtheory.domains._arrays import ArrayDomain
+from symtheory.domains._entries import Scalar
 from symtheory.domains._rationals import as_fraction
 from symtheory.domains.ring._element import Element, is_partial, level, total
 from symtheory.domains.ring._indicators import manifest_sign
 from symtheory.domains.ring._ring import Ring
 from symtheory.errors import UnreadableError
+from symtheory.program import FUNCTIONS
 
-_FUNCTIONS = (
-    "exp", "log", "sqrt", "tanh", "logistic", "erf", "erfc", "erf_inv", "sin", "cos", "tan",
-    "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "cbrt", "exp2", "lgamma",
-    "digamma", "floor", "ceil", "trunc", "round", "cospi", "sinpi",
-)  # fmt: skip
-_TOTAL = frozenset(
-    {"exp", "exp2", "tanh", "logistic", "erf", "erfc", "sin", "cos", "atan", "sinh", "cosh",
-     "asinh", "cbrt", "floor", "ceil", "trunc", "round", "cospi", "sinpi"}
-)  # fmt: skip
-"""Functions that are defined on all of R."""
-_POSITIVE = frozenset({"exp", "exp2", "logistic", "cosh"})
+_KERNELS = ("sqrt", *(
+    name for name, row in FUNCTIONS.items()
+    if row.arguments == 1 and row.kind == "real" and name not in ("abs", "sign")
+))  # fmt: skip
 
 
 class Polynomials(ArrayDomain):
@@ -69,7 +64,7 @@ class Polynomials(ArrayDomain):
             out = self._choose(ring.positive(a - b), b, a)
             return out.marked(is_partial(a) or is_partial(b), max(level(a), level(b)))
 
-        return {name: kernel(name) for name in _FUNCTIONS} | {
+        return {name: kernel(name) for name in _KERNELS} | {
             "abs": lambda x: ring.absolute(x).marked(x.partial, max(1, level(x))),
             "sign": lambda x: sign(x).marked(x.partial),
             "root": self._root,
@@ -99,10 +94,11 @@ class Polynomials(ArrayDomain):
         out = self.ring.apply(name, x)
         if name == "sqrt":
             return self._marked_root(out, x)
-        total = name in _TOTAL or (
+        row = FUNCTIONS[name]
+        total = row.total or (
             name == "log" and self._is_nonnegative(x) and self.ring.is_rarely_zero(x)
         )
-        return out.marked(x.partial or not total, 2 if name in _POSITIVE else 0)
+        return out.marked(x.partial or not total, 2 if row.positive else 0)
 
     def _root(self, x: Element, order: int) -> Element:
         """Return x^(1/order) as `pow` has it: undefined for negative x, whatever the order."""

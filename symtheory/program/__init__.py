@@ -24,6 +24,8 @@ from symtheory.program._program import evaluate as evaluate
 from symtheory.program._read import read as read
 from symtheory.program._read import read_function as read_function
 from symtheory.program._trace import trace as trace
+from symtheory.program._types import kind_of_type as kind_of_type
+from symtheory.program._types import rounds as rounds
 from symtheory.program._walk import equations as equations
 from symtheory.program._walk import location as location
 from symtheory.program._walk import pruned as pruned

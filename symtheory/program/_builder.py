@@ -12,9 +12,10 @@ import numpy as np
 
 from symtheory.errors import PrimitiveError
 from symtheory.exact import rational
+from symtheory.program._folded import folded
 from symtheory.program._known import KNOWN, is_known
 from symtheory.program._program import Operation, Positions, Program
-from symtheory.program._walk import location
+from symtheory.program._walk import located
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,6 +55,9 @@ class Complex:
 
 Operand = Any
 """A `Ref`, a NumPy array that is known, a `Complex` of these, `Positions`, or a symbolic size."""
+
+
+_TYPES = {"f": np.float64, "i": np.int64, "b": np.bool_}
 
 
 def shape_of(x: Operand) -> tuple[Any, ...]:
@@ -122,16 +126,21 @@ class Builder:
         self, name: str, xs: Sequence[Operand], shape: Any, kind: str, /, **params: Any
     ) -> Operand:
         """Write one operation down, or compute it where all its operands are known."""
-        if name in KNOWN and all(map(is_known, xs)) and all(map(_is_number, shape)):
-            out = KNOWN[name](*xs, **params)
+        if all(isinstance(x, np.ndarray) for x in xs) and all(map(_is_number, shape)):
+            if all(map(is_known, xs)):
+                out = KNOWN[name](*xs, **params) if name in KNOWN else None
+            else:
+                out = folded(name, list(xs), params)
             if out is not None:
                 return np.asarray(out)
         return self.emit_many(name, xs, [(tuple(shape), kind)], **params)[0]
 
     def emit_many(
         self, name: str, xs: Sequence[Operand], outputs: Sequence[tuple[Any, str]], /, **params: Any
-    ) -> list[Ref]:
-        """Write an operation with several results down."""
+    ) -> list[Any]:
+        """Write an operation with several results down; without any entries they are constants."""
+        if all(0 in shape for shape, _ in outputs):
+            return [np.zeros(shape, dtype=_TYPES[kind]) for shape, kind in outputs]
         numbers = tuple(self.number(x) for x in xs)
         refs = [self._new(shape, kind) for shape, kind in outputs]
         operation = Operation(
@@ -154,11 +163,9 @@ class Builder:
         Raises:
             PrimitiveError: Always.
         """
-        where = location(self.source)
-        at = f" (at {where})" if where else ""
-        raise PrimitiveError(
-            f"symtheory cannot read {what} in this loss{at}; "
-            + (remedy or "write the loss without it, or use a numerical route (st.simulate)")
+        remedy = remedy or "write the loss without it, or use a numerical route (st.simulate)"
+        raise located(
+            PrimitiveError(f"symtheory cannot read {what} in this loss; {remedy}"), self.source
         )
 
     def finish(self, inputs: Sequence[Ref], outputs: Sequence[Operand]) -> Program:
@@ -335,7 +342,7 @@ class Builder:
         if factor == 1:
             return x
         if factor == -1 and isinstance(x, np.ndarray) and x.dtype.kind == "f":
-            return -x
+            return np.asarray(-x)
         kind = kind_of(x) if factor.denominator == 1 else "f"
         return self.emit("scale", [x], shape_of(x), kind, factor=factor)
 
@@ -367,13 +374,28 @@ class Builder:
         return self.emit("sum", [x], [have[k] for k in kept], kind_of(x), axes=axes)
 
     def power(self, x: Operand, exponent: Fraction | int) -> Operand:
-        """See `Domain.power`."""
+        """See `Domain.power`; (x^2)^(1/2) is |x|, so that it stays piecewise rational."""
         exponent = Fraction(exponent)
+        if exponent.denominator == 2 and (root := self._even_power(x)) is not None:
+            base, even = root
+            return self.power(self.apply("abs", base), even * exponent)
         if exponent == 1:
             return x
         whole = exponent.denominator == 1 and exponent >= 0
         kind = kind_of(x) if whole else "f"
         return self.emit("power", [x], shape_of(x), kind, exponent=exponent)
+
+    def _even_power(self, x: Operand) -> tuple[Operand, int] | None:
+        """Return y and n where a value was computed as y^n with even n."""
+        made = x.definition if isinstance(x, Ref) else None
+        if made is None:
+            return None
+        base, *others = self.operands(made)
+        if made.name == "power" and made.params["exponent"] % 2 == 0:
+            return base, int(made.params["exponent"])
+        if made.name == "mul" and made.inputs == (made.inputs[0],) * (1 + len(others)):
+            return (base, 1 + len(others)) if len(others) % 2 else None
+        return None
 
     def apply(self, function: str, *xs: Operand, kind: str = "f") -> Operand:
         """See `Domain.apply`."""

@@ -87,6 +87,8 @@ _ENTERED = {
 }  # fmt: skip
 _FOLDED = 512
 """Entries up to which a largest entry is taken by comparing one by one."""
+_SCATTERED = 64
+"""Updates up to which a scattered maximum is taken by comparing one by one."""
 
 
 def with_value_derivatives(loss: ClosedJaxpr) -> Callable[..., Any]:
@@ -112,8 +114,10 @@ def _evaluate(jaxpr: Jaxpr, constants: Sequence[Any], inputs: Sequence[Any]) -> 
             outputs = arguments
         elif name in ("max", "min"):
             outputs = [_chosen(name, *arguments)]
-        elif name in ("reduce_max", "reduce_min") and jnp.size(arguments[0]) <= _FOLDED:
+        elif name in ("reduce_max", "reduce_min") and 0 < jnp.size(arguments[0]) <= _FOLDED:
             outputs = [_folded(name.removeprefix("reduce_"), arguments[0], params["axes"])]
+        elif name in _SCATTERS and jnp.size(arguments[2]) <= _SCATTERED:
+            outputs = [_scattered(_SCATTERS[name], params, *arguments)]
         elif isinstance(body, ClosedJaxpr):
             outputs = _evaluate(body.jaxpr, body.consts, arguments)
         elif isinstance(body, Jaxpr):
@@ -130,6 +134,25 @@ def _chosen(name: str, a: Any, b: Any) -> Any:
         shape = jnp.shape(a) or jnp.shape(b)
         a, b = (x if jnp.shape(x) == shape else lax.broadcast(x, shape) for x in (a, b))
     return lax.select(lax.gt(a, b) if name == "max" else lax.lt(a, b), a, b)
+
+
+_SCATTERS = {
+    "scatter-max": "max", "scatter_max": "max", "scatter-min": "min", "scatter_min": "min",
+}  # fmt: skip
+
+
+def _scattered(name: str, params: Any, x: Any, indices: Any, updates: Any) -> Any:
+    """Compare the updates one by one with what stands where they go."""
+    chosen = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
+    options = {key: params[key] for key in chosen}
+    zeros = jnp.zeros(jnp.shape(x), dtype=jnp.int32)
+    for k in range(jnp.size(updates)):
+        one = (jnp.arange(jnp.size(updates)) == k).astype(jnp.int32).reshape(jnp.shape(updates))
+        here = lax.scatter_max(zeros, indices, one, **options) > 0
+        update = lax.broadcast(jnp.reshape(updates, (-1,))[k], jnp.shape(x))
+        better = lax.gt(update, x) if name == "max" else lax.lt(update, x)
+        x = lax.select(here & better, update, x)
+    return x
 
 
 def _folded(name: str, x: Any, axes: Sequence[int]) -> Any:

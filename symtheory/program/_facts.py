@@ -160,7 +160,7 @@ def _sign(operation: Operation, xs: list[int]) -> int:
         if FUNCTIONS[function].positive:
             return POSITIVE
         return max(NONNEGATIVE, xs[0]) if function == "abs" else ANY
-    return NONNEGATIVE if name == "compare" or params.get("kind") == "real" else ANY
+    return NONNEGATIVE if name == "compare" or params.get("kind") in ("real", "bit") else ANY
 
 
 def _keeps_continuity(
@@ -184,7 +184,7 @@ def _keeps_continuity(
         return which in finite or which not in reached
     if name == "choose":
         return operation.inputs[1] not in reached
-    return name == "cast" and params["kind"] == "real"
+    return name == "cast" and params["kind"] in ("real", "bit")
 
 
 def is_smooth(program: Program) -> bool:
@@ -201,7 +201,7 @@ def _is_smooth(operation: Operation) -> bool:
     if name == "apply":
         function = params["function"]
         return function != "abs" and FUNCTIONS[function].continuous
-    return name == "cast" and params["kind"] == "real"
+    return name == "cast" and params["kind"] in ("real", "bit")
 
 
 def compares(program: Program) -> bool:
@@ -216,7 +216,7 @@ def _compares(operation: Operation) -> bool:
     if name == "fold":
         return params["kind"] != "product"
     if name == "cast":
-        return params["kind"] != "real"
+        return params["kind"] not in ("real", "bit")
     return name == "apply" and (
         params["function"] == "abs" or not FUNCTIONS[params["function"]].continuous
     )

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+
+from symtheory.program._types import kind_of_type
 
 
 def is_known(x: Any) -> bool:
@@ -77,7 +80,7 @@ def _dot(x: np.ndarray, y: np.ndarray, *, batch: int, inner: int) -> np.ndarray:
     right = (
         y.reshape(*b, -1, flat) if flat else np.zeros((*b, int(np.prod(j, dtype=int)), 0), y.dtype)
     )
-    return (left @ np.swapaxes(right, -1, -2)).reshape(*b, *i, *j)
+    return (left @ np.swapaxes(right, -1, -2)).reshape((*b, *i, *j))
 
 
 def _scale(x: np.ndarray, *, factor: Fraction) -> np.ndarray | None:
@@ -131,9 +134,23 @@ def _sort(*xs: np.ndarray, axis: int, keys: int) -> list[np.ndarray]:
 
 
 def _cast(x: np.ndarray, *, kind: str) -> np.ndarray | None:
-    if kind == "integer":
+    if kind in ("integer", "bit"):
         return x.astype(np.int64)
-    return x.astype(kind) if np.dtype(kind if kind != "real" else float).kind in "biu" else None
+    if kind in ("real", "reduce_precision") or kind_of_type(kind) not in "iu":
+        return None
+    return wrapped(x, kind)
+
+
+def wrapped(x: np.ndarray, kind: str) -> np.ndarray:
+    """Return whole numbers as a type of integers holds them.
+
+    >>> wrapped(np.array([200, -1]), "int8"), wrapped(np.array([9, -1]), "int4")
+    (array([-56,  -1]), array([-7, -1]))
+    """
+    bounds = jnp.iinfo(kind)
+    if bounds.bits == 64:
+        return x.astype(kind)
+    return (x.astype(np.int64) - int(bounds.min)) % 2**bounds.bits + int(bounds.min)
 
 
 KNOWN: dict[str, Callable[..., Any]] = {

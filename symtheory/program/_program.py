@@ -13,7 +13,7 @@ import numpy as np
 
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.program._known import KNOWN, is_known
-from symtheory.program._walk import location
+from symtheory.program._walk import located
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,12 +146,12 @@ def evaluate(
         try:
             outputs = _perform(operation, domain, arguments, deadline)
         except ZeroDivisionError as error:
-            raise _located(
+            raise located(
                 UnreadableError(f"the {domain.name} domain met a division by zero in this loss"),
-                operation,
+                operation.source,
             ) from error
         except UnreadableError as error:
-            raise _located(error, operation) from error
+            raise located(error, operation.source) from error
         values.update(zip(operation.outputs, outputs, strict=True))
         for number in dead.get(place, ()):
             del values[number]
@@ -162,7 +162,7 @@ def _perform(operation: Operation, domain: Any, xs: list[Any], deadline: Deadlin
     name, params = operation.name, operation.params
     if name == "scan":
         return _scan(operation, domain, xs, deadline)
-    if name in KNOWN and all(map(is_known, xs)):
+    if name in KNOWN and all(map(is_known, xs)) and _has_numbers_as_sizes(operation):
         out = KNOWN[name](*xs, **params)
         if out is not None:
             return out if name == "sort" else [np.asarray(out)]
@@ -184,6 +184,10 @@ def _perform(operation: Operation, domain: Any, xs: list[Any], deadline: Deadlin
     return [getattr(domain, name)(*xs, **params)]
 
 
+def _has_numbers_as_sizes(operation: Operation) -> bool:
+    return all(isinstance(n, (int, np.integer)) for shape in operation.shapes for n in shape)
+
+
 _OPERANDS = {"take": 1, "pick": 1, "choose": 2}
 """How many operands come before the one that says what stands where nothing is read."""
 
@@ -196,15 +200,3 @@ def _scan(operation: Operation, domain: Any, xs: list[Any], deadline: Deadline) 
         lambda values: evaluate(body, domain, values, deadline),
         xs[:n], xs[n : n + m], xs[n + m :], length, reverse, collected,
     )  # fmt: skip
-
-
-def _located(error: UnreadableError, operation: Operation) -> UnreadableError:
-    """Say which primitive of the user's program, and which line of the file, an error is about."""
-    primitive = getattr(operation.source, "primitive", None)
-    if primitive is None or getattr(error, "located", False):
-        return error
-    where = location(operation.source)
-    at = f" at {where}" if where else ""
-    out = type(error)(f"{error} (primitive {primitive.name!r}{at})")
-    out.located = True  # type: ignore[attr-defined]
-    return out

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
@@ -20,7 +21,7 @@ def trace(function: Callable[..., Any], *structures: Any) -> tuple[ClosedJaxpr, 
     with jax.enable_x64(True):
 
         def widen(leaf: Any) -> jax.ShapeDtypeStruct:
-            floating = np.issubdtype(leaf.dtype, np.floating)
+            floating = jnp.issubdtype(leaf.dtype, jnp.floating)
             return jax.ShapeDtypeStruct(leaf.shape, np.float64 if floating else leaf.dtype)
 
         wide = jax.tree.map(widen, structures)

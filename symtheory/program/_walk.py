@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Var
+
+from symtheory.errors import UnreadableError
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HIDDEN = (
@@ -54,11 +57,32 @@ def pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
     return ClosedJaxpr(closed.jaxpr.replace(eqns=kept[::-1]), closed.consts)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Called:
+    """An equation of what another one calls.
+
+    Attributes:
+        equation: The equation.
+        caller: The equation that calls it, which may itself be called.
+    """
+
+    equation: Any
+    caller: Any
+
+    @property
+    def primitive(self) -> Any:
+        """The primitive of the equation."""
+        return self.equation.primitive
+
+
 def location(equation: Any) -> str:
     """Return "file.py:12", the line of the user's file that an equation comes from, or "".
 
-    Lines of installed packages are given only where there is no other.
+    An equation without a line of its own, such as those inside of `jax.nn.silu`, stands where it is
+    called. Lines of installed packages are given only where there is no other.
     """
+    if isinstance(equation, Called):
+        return location(equation.equation) or location(equation.caller)
     traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
     found = ""
     for frame in getattr(traceback, "frames", ()):
@@ -71,3 +95,15 @@ def location(equation: Any) -> str:
             return text
         found = found or text
     return found
+
+
+def located(error: UnreadableError, equation: Any) -> UnreadableError:
+    """Say which primitive of the user's program, and which line of the file, an error is about."""
+    primitive = getattr(equation, "primitive", None)
+    if primitive is None or getattr(error, "located", False):
+        return error
+    where = location(equation)
+    at = f" at {where}" if where else ""
+    out = type(error)(f"{error} (primitive {primitive.name!r}{at})")
+    out.located = True  # type: ignore[attr-defined]
+    return out

@@ -8,22 +8,18 @@ import sympy
 
 from symtheory.comparison import Experiment, FinalCharge
 from symtheory.theory import Equilibrium, Expression, Law, MatrixLaw
-from symtheory.verdict import Verdict
+from symtheory.verdict import Status, Verdict
 
 _LONGEST = 400
-_MARKS = {
-    "proved": "[bold green]proved[/]",
-    "supported": "[green]supported[/]",
-    "refuted": "[bold red]refuted[/]",
-    "inconclusive": "[yellow]inconclusive[/]",
-    "not_applicable": "[dim]not applicable[/]",
-}
+_STYLES: dict[str, str] = dict(
+    zip(Status, ("bold green", "green", "bold red", "yellow", "dim"), strict=True)
+)
 
 
 def mark(verdict: Any) -> str:
     """Return a status with its colour."""
     status = str(getattr(verdict, "status", verdict))
-    return _MARKS.get(status, status)
+    return f"[{_STYLES[status]}]{status.replace('_', ' ')}[/]" if status in _STYLES else status
 
 
 def formula(expression: Expression) -> str:

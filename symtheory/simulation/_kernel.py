@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from symtheory.data import Empirical
 from symtheory.model import Model
@@ -47,7 +46,7 @@ def chunk_length(model: Model, samples: int, most: int = 64) -> int:
 def sample_loss(model: Model, dtype: Any) -> Callable[[Any, Any], Any]:
     """Return the loss of one sample, with the constants in the precision of the simulation."""
     constants = {
-        name: jnp.asarray(value, dtype if np.issubdtype(value.dtype, np.floating) else None)
+        name: jnp.asarray(value, dtype if jnp.issubdtype(value.dtype, jnp.floating) else None)
         for name, value in model.values.items()
     }
     return lambda params, sample: model.evaluate(params, sample, constants)

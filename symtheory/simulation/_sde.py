@@ -100,7 +100,8 @@ class SDE:
             return jax.tree.map(jnp.add, params, tamed(delta)), memory
 
         def weighted(params: Any, samples: Any, weights: Any) -> Any:
-            return jnp.sum(weights * jax.vmap(loss, in_axes=(None, 0))(params, samples))
+            each = jax.vmap(loss, in_axes=(None, 0), axis_size=self.samples)
+            return jnp.sum(weights * each(params, samples))
 
         def draw(key: jax.Array) -> Any:
             first, second = jax.random.split(key)

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.simulation._asked import Asked, cell_of, starting
 from symtheory.simulation._blocks import Schedule
 from symtheory.simulation._ensemble import Ensemble
@@ -82,7 +83,8 @@ def simulate(
     `replicas`, `steps`, `record_every` and `devices` are.
 
     Raises:
-        InputError: The model is not bound, the parameters do not fit, a number is out of range,
+        InputError: The model is not bound, its loss cannot be read (it draws random numbers, has
+            no gradient, is nowhere finite), the parameters do not fit, a number is out of range,
             two names of the result are the same, the memory is too small, or single precision
             would round every step away.
         CheckpointError: The folder cannot be written, holds another run, or is in use by one.
@@ -99,7 +101,7 @@ def simulate(
     >>> run.params["u"].shape, run.observables["<lambda>"].shape, run.diverged
     ((3,), (3, 100), False)
     """
-    model.require_bound()
+    require_readable(model.require_bound())
     asked = Asked.of(
         dynamics, steps, replicas, key, observe, record_every, average_from, average_every
     )

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.simulation._asked import Asked
 from symtheory.simulation._dataset import variables_of, xarray
 from symtheory.simulation._ensemble import Ensemble
@@ -83,6 +84,7 @@ def sweep(
     ({'learning_rate': 3, 'replica': 2, 'record': 200}, [False, False, True])
     """
     xarray()  # before anything is computed
+    require_readable(model)
     check_grid(model, dynamics, grid)
     asked = Asked.of(
         dynamics, steps, replicas, key, observe, record_every, average_from, average_every

@@ -150,3 +150,14 @@ def as_object_array(value: Any) -> np.ndarray:
     out = np.empty(np.shape(value), dtype=object)
     out[...] = value
     return out
+
+
+def shaped_like(leaves: list[Any], entries: Sequence[Any]) -> list[np.ndarray]:
+    """Return flattened entries as arrays of the shapes of leaves."""
+    out, start = [], 0
+    for leaf in leaves:
+        piece = np.empty(leaf.size, dtype=object)
+        piece[:] = entries[start : start + leaf.size]
+        out.append(piece.reshape(leaf.shape))
+        start += leaf.size
+    return out

@@ -12,6 +12,7 @@ from jax.extend.core import ClosedJaxpr
 from symtheory.model import Model
 from symtheory.program import (
     Program,
+    equations,
     is_continuous,
     is_smooth,
     lower,
@@ -65,8 +66,15 @@ class Loss:
     def derivative(self) -> Program:
         """grad l . t for a tangent t that comes after the parameters: what JAX differentiates."""
 
+        rules = (e.primitive.name for e in equations(self.closed.jaxpr))
+        reverse_only = any(name.startswith("custom_vjp") for name in rules)
+
         def along(p: Any, t: Any, z: Any, c: Any) -> Any:
-            return jax.jvp(lambda q: self.value(q, z, c), (p,), (t,))[1]
+            if not reverse_only:
+                return jax.jvp(lambda q: self.value(q, z, c), (p,), (t,))[1]
+            slope = jax.grad(lambda q: self.value(q, z, c))(p)
+            terms = jax.tree.map(lambda a, b: (a * b).sum(), slope, t)
+            return sum(jax.tree.leaves(terms), 0.0)
 
         params, sample, constants = self.inputs
         return lower(pruned(trace(along, params, params, sample, constants)[0]))

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from symtheory.domains import Element, LieDerivative, Polynomials, Ring, Symbols
+from symtheory.domains import LieDerivative, Polynomials, Ring, Symbols
 from symtheory.domains._degrees import DEGREE, Degrees, NotHomogeneousError, Scaled, scaled
 from symtheory.errors import UnreadableError
 from symtheory.model import Model
 from symtheory.program import Deadline, evaluate
-from symtheory.symmetry._arguments import exact_arguments
+from symtheory.symmetry._arguments import exact_arguments, shaped_like
 from symtheory.symmetry._generator import Generator, read_generator
 from symtheory.symmetry._loss import Loss, loss_of
 from symtheory.symmetry._symmetry import Exponential
@@ -146,17 +146,6 @@ def missing_in(
             f"{len(change.numerator)} terms"
         )
     return None if loss.is_continuous else along.obstruction(value)
-
-
-def shaped_like(leaves: list[Any], entries: list[Element]) -> list[np.ndarray]:
-    """Return flattened entries as arrays of the shapes of leaves."""
-    out, start = [], 0
-    for leaf in leaves:
-        piece = np.empty(leaf.size, dtype=object)
-        piece[:] = entries[start : start + leaf.size]
-        out.append(piece.reshape(leaf.shape))
-        start += leaf.size
-    return out
 
 
 def ring_text(ring: Ring) -> str:

@@ -13,7 +13,7 @@ from flint import arb, arb_mat
 from symtheory.domains import Balls, Element, UndecidedError, ball, precision
 from symtheory.model import Model
 from symtheory.program import Deadline, evaluate
-from symtheory.symmetry._arguments import as_object_array, random_point
+from symtheory.symmetry._arguments import as_object_array, random_point, shaped_like
 from symtheory.symmetry._generator import Generator
 from symtheory.symmetry._loss import Loss, loss_of
 from symtheory.symmetry._symmetry import Exponential
@@ -85,7 +85,7 @@ def _change(
         for (i, j), a in entries.items():
             moved[i] = moved[i] + a * (theta[j] if j < len(theta) else 1)
         [slope] = evaluate(
-            loss.derivative, domain, [*leaves, *_shaped(leaves, moved), *rest], deadline
+            loss.derivative, domain, [*leaves, *shaped_like(leaves, moved), *rest], deadline
         )
         change = arb(domain.lift(slope)[()])
         told = bool(change.is_finite())
@@ -102,7 +102,7 @@ def _change(
     for time in _TIMES if before.is_finite() else ():
         try:
             image = _flow(entries, theta, time)
-            after = _value(loss, domain, [*_shaped(leaves, image), *rest], deadline)
+            after = _value(loss, domain, [*shaped_like(leaves, image), *rest], deadline)
         except UndecidedError:
             continue
         if _is_not_zero(after - before):
@@ -152,16 +152,6 @@ def _number(entry: Element, values: dict[str, arb]) -> arb:
 
 def _balls(array: np.ndarray) -> np.ndarray:
     return as_object_array(np.frompyfunc(ball, 1, 1)(array))
-
-
-def _shaped(leaves: list[Any], entries: list[arb]) -> list[np.ndarray]:
-    out, start = [], 0
-    for leaf in leaves:
-        piece = np.empty(leaf.size, dtype=object)
-        piece[:] = entries[start : start + leaf.size]
-        out.append(piece.reshape(leaf.shape))
-        start += leaf.size
-    return out
 
 
 def _readable(tree: Any) -> Any:

@@ -253,11 +253,12 @@ class Structural:
             return []
         whole, units = [], []
         for flips in self.inferred.flips:
-            if any(target.block for target in flips.targets):
-                continue
-            leaves = [(self._numbers[target.leaf], 0) for target in flips.targets]
-            odd = {place for place in leaves if leaves.count(place) % 2}
-            (units if flips.along else whole).append(odd)
+            blocks = [(self._numbers[target.leaf], target.block) for target in flips.targets]
+            odd = {block for block in blocks if blocks.count(block) % 2}
+            leaves = {leaf for leaf, _ in odd}
+            every = self.inferred.leaves
+            if odd == {(leaf, block.number) for leaf in leaves for block in every[leaf].blocks()}:
+                (units if flips.along else whole).append({(leaf, 0) for leaf in leaves})
         for item in self.inferred.classes:
             if item.group in ("GL", "O"):
                 units.append({(self._numbers[axis.leaf], 0) for axis in item.axes})

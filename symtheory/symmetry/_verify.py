@@ -7,9 +7,11 @@ from typing import Any
 from symtheory.errors import BudgetError, PrimitiveError, UnreadableError
 from symtheory.model import Model
 from symtheory.program import Deadline
+from symtheory.readable import require_readable
 from symtheory.symmetry._arguments import exact_arguments as exact_arguments
 from symtheory.symmetry._evaluated import symmetry_claim
 from symtheory.symmetry._generator import read_generator
+from symtheory.symmetry._inferred_span import INFERRED, family_is_inferred
 from symtheory.symmetry._proof import prove_by_degrees, prove_by_normal_form
 from symtheory.symmetry._refutation import refute
 from symtheory.symmetry._symmetry import Exponential
@@ -44,7 +46,8 @@ def verify(
         A `Verdict`: `proved`, `refuted` (with a witness) or `inconclusive`.
 
     Raises:
-        InputError: The action is not linear or does not fit the model; a size is not bound.
+        InputError: The action is not linear or does not fit the model; a size is not bound; the
+            loss cannot be read (it draws random numbers, has no gradient, is nowhere finite).
         PrimitiveError: The loss uses a primitive that the exact domains cannot read.
 
     Source: arXiv 2402.07193, section on exponential symmetries.
@@ -57,6 +60,7 @@ def verify(
     >>> str(verify(model, Exponential(lambda p: {"u": p["u"], "w": 0 * p["w"]})).status)
     'refuted'
     """
+    require_readable(model)
     if isinstance(symmetry, Reflection):
         return verify_reflection(model, symmetry, seconds=seconds, seed=seed)
     generator = read_generator(model, symmetry)
@@ -84,6 +88,8 @@ def verify(
             homogeneous = prove_by_degrees(model, generator, deadline)
             if homogeneous:
                 return proved(Derivation(homogeneous, ("degrees of homogeneity",)))
+        if family_is_inferred(model, generator):
+            return proved(Derivation(INFERRED, ("inference over the core operations",)))
         how, missing = prove_by_normal_form(model, symmetry, deadline)
         if missing is None:
             return proved(NormalForm(how, ring="Q(theta, z)"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from symtheory.errors import InputError, SymtheoryError
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.symmetry import FoundReflections, Reflection, reflections, verify
 from symtheory.syre._bounds import check_delta, strength_bound
 from symtheory.syre._gradient import symmetric_gradient
@@ -75,7 +76,7 @@ def certify(
             f"{getattr(model, 'name', '')!r}; call st.remove_symmetries(model, ...) first"
         )
     check_delta(delta)
-    base = model.base
+    base = require_readable(model.base)
     known = reflections(base, seconds=seconds, seed=seed) if of is None else of
     unfinished = getattr(known, "unfinished", "")
     removals, parts = [], []

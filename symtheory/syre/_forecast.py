@@ -13,7 +13,8 @@ from jax.extend.core import Jaxpr
 from jax.flatten_util import ravel_pytree
 
 from symtheory.errors import InputError
-from symtheory.program import trace
+from symtheory.program import equations, trace
+from symtheory.readable import require_readable
 from symtheory.symmetry import Reflection
 from symtheory.syre._model import RemovedModel
 from symtheory.syre._pitchfork import Pitchfork
@@ -106,7 +107,7 @@ def forecast(
 
     Source: section 10 of the theory (R9, beyond arXiv 2408.15495).
     """
-    base = model.require_bound() and model.base.require_bound()
+    base = require_readable(model.require_bound() and model.base.require_bound())
     if model.dimension > _LARGEST:
         raise InputError(
             f"the forecast needs the Hessian across the mirror; {base.name} has {model.dimension} "
@@ -117,6 +118,11 @@ def forecast(
         raise InputError(
             f"{base.name} is pieced together ({kink}); the forecast needs four derivatives: "
             "simulate instead, or take a smooth activation"
+        )
+    if any(e.primitive.name.startswith("custom_vjp") for e in equations(closed.jaxpr)):
+        raise InputError(
+            f"{base.name} brings a rule for reverse mode only (jax.custom_vjp); the forecast needs "
+            "four derivatives: give the rule with jax.custom_jvp, or simulate instead"
         )
     with jax.enable_x64(True):
         return _forecast(model, reflection, state, key, samples, steps, learning_rate)
@@ -153,7 +159,8 @@ def _forecast(
     gamma = model.weight_decay
 
     def loss(w: Any) -> Any:
-        return jnp.mean(jax.vmap(lambda z: base.evaluate(unravel(w), z))(pool))
+        value = lambda z: base.evaluate(unravel(w), z)
+        return jnp.mean(jax.vmap(value, axis_size=samples)(pool))
 
     def pulled(w: Any) -> Any:
         return loss(w) + gamma * jnp.sum(weights * (w - bias) ** 2)

@@ -6,11 +6,13 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from symtheory import shapes
 from symtheory.errors import InputError
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.syre._bias import (
     Sigma,
     check_decay,
@@ -83,7 +85,8 @@ def remove_symmetries(
         in_axis: Which axis of a weight counts its inputs; -1 for W @ x.
 
     Raises:
-        InputError: A size is not bound, or an argument is out of range.
+        InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
+            gradient, is nowhere finite), or an argument is out of range.
 
     Source: arXiv 2408.15495, the algorithm.
 
@@ -95,6 +98,7 @@ def remove_symmetries(
     (True, ['u', 'w'])
     """
     check_decay(weight_decay)
+    require_readable(model)
     if (key is None) == (bias is None):
         raise InputError(
             "remove_symmetries needs either key= (an integer or a jax.random key), to draw the "
@@ -119,14 +123,21 @@ def remove_symmetries(
     gamma, place, weights = float(weight_decay), bias, diagonal
 
     def loss(params: Any, *rest: Any) -> Any:
-        value = model.loss(to_weights(params, place), *rest)
-        return value + gamma * squared_norm(params, place, weights)
+        # In the precision of the parameters, whatever it is at each call.
+        center = _like(params, place)
+        scales = None if weights is None else _like(params, weights)
+        value = model.loss(to_weights(params, center), *rest)
+        return value + gamma * squared_norm(params, center, scales)
 
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(Model)}
     fields |= {"loss": loss, "name": f"{model.name} without symmetries"}
     return RemovedModel(
         **fields, base=model, bias=bias, weight_decay=gamma, diagonal=diagonal, sigma0=sigmas
     )
+
+
+def _like(params: Any, tree: Any) -> Any:
+    return jax.tree.map(lambda x, leaf: jnp.asarray(leaf, jnp.result_type(x)), params, tree)
 
 
 def _numpy(tree: Any) -> Any:

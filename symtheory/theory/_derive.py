@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.symmetry import Exponential
 from symtheory.theory._entry_derive import derive_entries
 from symtheory.theory._law import Law
@@ -32,7 +33,8 @@ def derive(
         A law; if the symmetry is refuted its `verdict` carries the witness and it has no charge.
 
     Raises:
-        InputError: The action or its family does not fit the model.
+        InputError: The action or its family does not fit the model; the loss cannot be read (it
+            draws random numbers, has no gradient, is nowhere finite).
         UnreadableError: Sizes are symbolic and the loss has a primitive that the index domain
             cannot read; the message names it. Bind the sizes.
 
@@ -48,6 +50,7 @@ def derive(
     >>> str(law.status), law.charge.sympy()
     ('proved', u**2 - w**2)
     """
+    require_readable(model)
     if any(shape is None for shape in model.unbound.values()):
         return derive_for_all_sizes(model, symmetry, seed=seed)
     return derive_entries(model, symmetry, seconds=seconds, seed=seed)

@@ -12,6 +12,7 @@ import sympy
 
 from symtheory.errors import InputError
 from symtheory.model import Model
+from symtheory.program import NO_DEADLINE, Deadline
 from symtheory.symmetry import Exponential
 from symtheory.theory._closed_forms import ClosedForms
 from symtheory.theory._equilibrium import Equilibrium
@@ -116,6 +117,7 @@ class Law(ClosedForms):
         temperature: float,
         learning_rate: float = 0.0,
         weight_decay: float = 0.0,
+        deadline: Deadline = NO_DEADLINE,
         **values: Any,
     ) -> Flow:
         """Return the predicted path of the charge from `params`; see `noether_flow`.
@@ -126,6 +128,7 @@ class Law(ClosedForms):
             temperature: T = eta/S.
             learning_rate: eta, to include the terms of a discrete step.
             weight_decay: gamma.
+            deadline: A time limit (`symtheory.program.Deadline`).
             **values: Constants and covariances the model leaves unbound.
         """
         self._require("integrated")
@@ -141,6 +144,7 @@ class Law(ClosedForms):
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             values=values,
+            deadline=deadline,
         )
 
     def sampled_parts(self, count: int) -> list[Law]:

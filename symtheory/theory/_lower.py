@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-import jax.scipy.special
 import numpy as np
 
 from symtheory.domains import Element, Symbols
@@ -17,13 +17,16 @@ Arrays = Mapping[tuple[str, str], Any]
 
 _NUMERIC: dict[str, Callable[..., Any]] = {
     "positive": lambda x: (x > 0) * 1.0,
-    "logistic": lambda x: 1 / (1 + jnp.exp(-x)),
-    "erf": jax.scipy.special.erf,
-    "erfc": jax.scipy.special.erfc,
-    "erf_inv": jax.scipy.special.erfinv,
-    "lgamma": jax.scipy.special.gammaln,
-    "digamma": jax.scipy.special.digamma,
+    "vanishing": lambda x: (x == 0) * 1.0,
+    "cospi": lambda x: jnp.cos(jnp.pi * x),
+    "sinpi": lambda x: jnp.sin(jnp.pi * x),
 }
+
+
+def _numeric(function: str) -> Callable[..., Any]:
+    """Return a function of arrays by the name of its kernel."""
+    known = _NUMERIC.get(function) or getattr(jnp, function, None)
+    return known or getattr(jax.lax, function)
 
 
 def lower(elements: list[Element], symbols: Symbols) -> Callable[[Arrays], Any]:
@@ -43,7 +46,7 @@ def lower(elements: list[Element], symbols: Symbols) -> Callable[[Arrays], Any]:
     column |= {i: 1 + len(texts) + k for k, i in enumerate(kernels)}
     sources = [symbols.labels[text] for text in texts]
     steps = [
-        (_NUMERIC.get(k.function) or getattr(jnp, k.function), _program(k.argument, column))
+        (_numeric(k.function), _program(k.argument, column))
         for k in (ring.kernels[i] for i in kernels)
     ]
     programs = [_program(element, column) for element in elements]

@@ -115,7 +115,8 @@ class SampledNoise:
 
     def _per_sample(self, params: Any) -> tuple[Any, Any]:
         """Return per-sample gradients and their mean."""
-        gradient = jax.vmap(jax.grad(self.model.evaluate), in_axes=(None, 0))(params, self._pool)
+        slope = jax.grad(self.model.evaluate)
+        gradient = jax.vmap(slope, in_axes=(None, 0), axis_size=self.samples)(params, self._pool)
         return gradient, jax.tree.map(lambda g: g.mean(0), gradient)
 
     def per_sample_traces(self, params: Any) -> Any:

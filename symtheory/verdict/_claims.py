@@ -218,7 +218,7 @@ def _images_agree(
                     return two - one, size
 
             def floor_there(at: Any = (points, moved, data)) -> np.ndarray:
-                sizes = [subject.magnitude(x, at[2]) for x in at[:2]]
+                sizes = [subject.sensitivity(x, at[2]) for x in at[:2]]
                 return left_by(np.maximum(*sizes))
 
             relative = float(abs(rest[entry]) / (scale[entry] + np.finfo(float).tiny))

@@ -37,7 +37,7 @@ def is_difference(
 
     Args:
         residual: Evaluates neighbours.
-        floor: What the rounding of the largest numbers on the way leaves, at the neighbours.
+        floor: What rounding of the numbers on the way may leave, at the neighbours.
         precise: Whether the program computes in double precision throughout.
         first: What was left at the point itself, relative to the size of its terms.
         jumps: Whether one that does not persist is a sign of a jump there (of values, not of
@@ -58,10 +58,9 @@ def is_difference(
     # Where both are the same to the last bit, nothing was computed in single precision.
     known = np.isfinite(coarse) & (coarse != fine)
     apart = np.abs(np.where(known, coarse, 0.0) - fine)
-    flagrant = size > FLAGRANT * scale
-    if np.any(flagrant & ~known):
-        flagrant &= size > floor()[good]
-    real = ~small & np.where(known, apart <= _SAME * size, flagrant)
+    real = ~small & np.where(known, apart <= _SAME * size, size > FLAGRANT * scale)
+    if np.any(real):
+        real &= size > floor()[good]
     if np.mean(real) >= 0.5:
         return True
     explained = small | (known & (size <= _RATIO * apart))

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from symtheory.verdict._first_order import performed, sensitivity
 from symtheory.verdict._sampling import parameter_points, rows_to_visit
 
 _LANES = 64
@@ -62,6 +63,7 @@ class Subject:
         self.lanes = max(1, min(_LANES, _NUMBERS // max(self.dimension, 1)))
         self._compiled: dict[bool, Any] = {}
         self._largest: Any = None
+        self._moved: Any = None
 
     @staticmethod
     def of(model: Any) -> Subject:
@@ -111,6 +113,19 @@ class Subject:
                 slopes[places] = np.asarray(slope, dtype=float)
         return values, slopes
 
+    def values(self, points: np.ndarray, data: Any) -> np.ndarray:
+        """Return the loss alone (n,) at flattened parameters, in double precision."""
+        out = np.empty(len(points))
+        with jax.enable_x64(True), np.errstate(all="ignore"):
+            for places in _batches(len(points), self.lanes):
+                take = lambda x, p=places: np.asarray(x)[p].astype(float)
+                out[places] = np.asarray(self._value(take(points), *jax.tree.map(take, data)))
+        return out
+
+    @functools.cached_property
+    def _value(self) -> Any:
+        return self._compile(self._flat)
+
     @functools.cached_property
     def precise(self) -> bool:
         """Whether everything is computed in double precision, as far as the program can be."""
@@ -134,6 +149,17 @@ class Subject:
                 out[places] = np.asarray(self._largest(take(points), *jax.tree.map(take, data)))
         return out
 
+    def sensitivity(self, points: np.ndarray, data: Any) -> np.ndarray:
+        """Return by how much the loss moves for relative errors of all values on the way, (n,)."""
+        if self._moved is None:
+            self._moved = self._compile(sensitivity(self._flat))
+        out = np.empty(len(points))
+        with jax.enable_x64(True), np.errstate(all="ignore"):
+            for places in _batches(len(points), self.lanes):
+                take = lambda x, p=places: np.asarray(x)[p].astype(float)
+                out[places] = np.asarray(self._moved(take(points), *jax.tree.map(take, data)))
+        return out
+
     def _largest_intermediate(self, flat: Any, sample: Any, constants: Any) -> Any:
         function = jax.value_and_grad(self._flat)
         closed = jax.make_jaxpr(function)(flat, sample, constants)
@@ -143,11 +169,7 @@ class Subject:
         largest = jax.numpy.zeros(())
         for equation in closed.jaxpr.eqns:
             given = [x.val if isinstance(x, Literal) else values[x] for x in equation.invars]
-            fixed = equation.primitive.get_bind_params(equation.params)
-            # Older releases of JAX pass functions beside the parameters.
-            functions, fixed = fixed if isinstance(fixed, tuple) else ((), fixed)
-            found = equation.primitive.bind(*functions, *given, **fixed)
-            found = found if equation.primitive.multiple_results else [found]
+            found = performed(equation, given)
             values |= dict(zip(equation.outvars, found, strict=True))
             for x in (*given, *found):
                 if jax.numpy.issubdtype(jax.numpy.result_type(x), jax.numpy.floating):

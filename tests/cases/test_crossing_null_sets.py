@@ -4,6 +4,7 @@ A derivative that is zero almost everywhere does not make a function constant wh
 cut in two. What is invariant on either side only may be called proved if the verdict says so.
 """
 
+import functools
 import re
 
 import jax
@@ -118,6 +119,7 @@ SIDES = {
 ACROSS = [({"g": np.array(1.3), "v": np.array(0.4)}, {"y": 0.2})]
 
 
+@functools.cache
 def sided(name):
     read = SIDES[name]
     loss = lambda p, z: (p["g"] * read(p["v"]) - z["y"]) ** 2

@@ -1,5 +1,6 @@
 """Legal models get an answer or one sentence; an internal error of the command line is 70."""
 
+import functools
 import json
 import sys
 
@@ -242,6 +243,7 @@ def of(name):
     )
 
 
+@functools.cache
 def model_of(name):
     model = ask(of, name)
     if model is None:

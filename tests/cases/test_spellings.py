@@ -1,5 +1,7 @@
 """The same layer written in many ways: the answers must not depend on the spelling."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,6 +126,7 @@ LAYERS = {
 }
 
 
+@functools.cache
 def net(name):
     layer = LAYERS[name]
     return st.Model(
@@ -203,6 +206,7 @@ PRODUCTS = {
 }
 
 
+@functools.cache
 def product(name):
     f = PRODUCTS[name]
     return st.Model(
@@ -259,6 +263,7 @@ ODD = {
 }
 
 
+@functools.cache
 def odd(name):
     f = ODD[name]
     return st.Model(

@@ -14,6 +14,7 @@ import pytest
 import symtheory as st
 from proofs_check import Budget
 from tests.cases.oracles import ask
+from tests.comparison.noisy_labels import model_and_law
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -42,13 +43,7 @@ def test_case_check_small_budget_refutes_theorems():
 
 @pytest.fixture(scope="module")
 def scalar():
-    model = st.Model(
-        lambda p, z: (p["u"] * p["w"] - z["y"]) ** 2,
-        {"u": (), "w": ()},
-        {"y": st.Normal((), mean=1.0, cov=0.5)},
-    )
-    rescaling = st.Exponential(lambda p: {"u": p["u"], "w": -p["w"]}, name="rescaling")
-    return model, st.derive(model, rescaling)
+    return model_and_law()
 
 
 def run_of(scalar, steps):

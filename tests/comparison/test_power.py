@@ -10,17 +10,12 @@ import pytest
 import symtheory as st
 from symtheory.comparison import initialization_independence
 from symtheory.errors import InputError
+from tests.comparison.noisy_labels import model_and_law
 
 
 @pytest.fixture(scope="module")
 def labels():
-    model = st.Model(
-        lambda p, z: (p["u"] * p["w"] - z["y"]) ** 2,
-        {"u": (), "w": ()},
-        {"y": st.Normal((), mean=1.0, cov=0.5)},
-    )
-    rescaling = st.Exponential(lambda p: {"u": p["u"], "w": -p["w"]}, name="rescaling")
-    return model, st.derive(model, rescaling)
+    return model_and_law()
 
 
 def run_of(labels, steps=300, replicas=64, start=(1.5, 0.5), dynamics=None, key=0):

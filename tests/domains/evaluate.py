@@ -18,6 +18,8 @@ FUNCTIONS = {
     "logistic": lambda x: 1 / (1 + math.exp(-x)),
     "sqrt": lambda x: math.sqrt(x),
     "cbrt": lambda x: math.cbrt(x),
+    "cospi": lambda x: math.cos(math.pi * x),
+    "sinpi": lambda x: math.sin(math.pi * x),
     "exp2": lambda x: 2.0**x,
     "digamma": scipy.special.digamma,
     "erf_inv": scipy.special.erfinv,

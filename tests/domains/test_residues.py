@@ -17,6 +17,7 @@ from symtheory.errors import UnreadableError
 from symtheory.linear_algebra._modular import PRIME, residue
 from symtheory.program import evaluate, lower, trace
 from tests.domains.catalogue import IRRATIONAL, RATIONAL, SMOOTH
+from tests.program.floats import by_jax
 
 CATALOGUE = {**RATIONAL, **IRRATIONAL, **SMOOTH}
 POINTS = 3
@@ -79,8 +80,7 @@ def check(function, fractions, layout=lambda x: x):
     inputs = [from_fractions(x, varies=True).map(lambda a: layout(np.array(a))) for x in fractions]
     domain = Residues()
     outputs = [domain.lift(x) for x in evaluate(program, domain, inputs)]
-    with jax.enable_x64(True):
-        truth = jax.tree.leaves(function(*[jnp.asarray(x.astype(float)) for x in fractions]))
+    truth = by_jax(closed, [x.astype(float) for x in fractions])
     for out, expected in zip(outputs, truth, strict=True):
         expected = np.asarray(expected, dtype=float)
         assert out.shape == expected.shape

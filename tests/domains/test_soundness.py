@@ -82,6 +82,8 @@ def test_the_sign_of_an_exponent_counts():
     power = lambda u: u ** (-jnp.asarray(0.5))
     assert degree(power, 2).degrees == -DEGREE
     assert degree(lambda u: u ** jnp.abs(jnp.asarray(-0.5)), 2).degrees == DEGREE
+    assert degree(lambda u: u ** (jnp.asarray(2.0) / 3 - 1), 3).degrees == -DEGREE
+    assert degree(lambda u: u ** jnp.asarray([0.5, 1.5]).astype(float)[0], 2).degrees == DEGREE
     assert not degree(lambda u: u * power(u), 1).is_invariant
 
 

@@ -10,12 +10,13 @@ import pytest
 from symtheory.errors import UnreadableError
 from symtheory.program import evaluate, lower, trace
 from tests.domains.catalogue import IRRATIONAL, RATIONAL, SMOOTH
-from tests.program.floats import Floats
+from tests.program.floats import Floats, by_jax
 from tests.program.structured import CASES
 
 EVERYTHING = {name: pair for name, pair in (RATIONAL | SMOOTH | CASES).items()}
 POSITIVE = IRRATIONAL
-NOT_DIFFERENTIATED = {"multiply twice"}  # by JAX itself
+# By JAX itself; the derivative of a window reduction from a number is one over pairs.
+NOT_DIFFERENTIATED = {"multiply twice", "sum pool from a number", "product pool from a number"}
 
 
 def points(name, shapes, positive=False):
@@ -30,15 +31,18 @@ def points(name, shapes, positive=False):
     return out
 
 
+def traced(function, arrays):
+    return trace(function, *[jax.ShapeDtypeStruct(x.shape, np.float64) for x in arrays])[0]
+
+
 def lowered(function, arrays):
-    structures = [jax.ShapeDtypeStruct(x.shape, np.float64) for x in arrays]
-    closed, _ = trace(function, *structures)
-    return evaluate(lower(closed), Floats(), list(arrays))
+    return evaluate(lower(traced(function, arrays)), Floats(), list(arrays))
 
 
 def agree(function, arrays):
-    want = jax.tree.leaves(jax.jit(function)(*arrays))
-    have = lowered(function, arrays)
+    closed = traced(function, arrays)
+    want = by_jax(closed, arrays)
+    have = evaluate(lower(closed), Floats(), list(arrays))
     assert len(want) == len(have)
     for a, b in zip(have, want, strict=True):
         assert np.shape(a) == np.shape(b)
@@ -161,3 +165,15 @@ def test_a_loop_that_depends_on_values_is_refused():
 def test_broadcast_operands():
     function = lambda x, y: x[:, None] * y[None, :] + jnp.maximum(x[:, None], y)
     agree(function, [np.array([1.0, -2.0]), np.array([0.5, 3.0, -1.0])])
+
+
+@pytest.mark.parametrize(
+    "join", [lambda a, b: a + a, lambda a, b: a + 1.0, lambda a, b: b, lambda a, b: a + b + b]
+)
+def test_a_reduction_by_a_function_of_its_own_is_refused(join):
+    for function in (
+        lambda x: jax.lax.reduce(x, 0.0, join, (0,)),
+        lambda x: jax.lax.reduce_window(x, 0.0, join, (2,), (1,), "VALID"),
+    ):
+        with pytest.raises(UnreadableError, match="function of its own"):
+            lowered(function, [np.array([1.0, 2.0, 4.0])])

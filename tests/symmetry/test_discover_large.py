@@ -332,3 +332,17 @@ def test_command_on_a_transformer_block(tmp_path):
     assert all(r["status"] == "proved" for r in data["reflections"]["found"])
     assert data["conservation_laws"]["lower"] == 2657
     assert seconds < 60 and memory < 2 * 2**20
+
+
+@pytest.mark.parametrize("size", [4, 30])
+def test_what_holds_near_the_origin_only_is_no_symmetry(size):
+    # Both searches: units that are linear up to 1000, and a leaf that matters beyond it only.
+    def loss(p, z):
+        h = p["W"] @ z["x"]
+        far = jnp.sum(jax.nn.relu(p["c"] - 1e3))
+        return (p["u"] @ jnp.clip(h, -1e3, 1e3) - z["y"]) ** 2 + far
+
+    shapes = {"W": (size, 12), "u": (size,), "c": (3,)}
+    model = st.Model(loss, shapes, {"x": st.Normal(12), "y": st.Normal(())})
+    found = st.discover(model, seconds=60)
+    assert found.total == 0 and not found.trivial

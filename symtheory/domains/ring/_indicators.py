@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from symtheory.domains.ring._element import Element
 from symtheory.domains.ring._zeros import is_closed, sign_of_number, zero_set
+from symtheory.program import FUNCTIONS
 
 if TYPE_CHECKING:
     from symtheory.domains.ring._ring import Ring
@@ -20,7 +21,7 @@ INDICATORS = frozenset({"positive", "vanishing"})
 
 _SIGN_SPLITS = 2  # arguments with at most so many sign kernels are split on them
 _ZERO_SPLITS = 6
-_STRICT = frozenset({"exp", "exp2", "logistic", "cosh"})
+_STRICT = frozenset(name for name, row in FUNCTIONS.items() if row.positive)
 
 
 def positive(ring: Ring, x: Element) -> Any:

@@ -15,11 +15,13 @@ from symtheory.domains.ring._element import Element
 from symtheory.domains.ring._indicators import manifest_sign, split
 from symtheory.domains.ring._roots import root
 from symtheory.errors import UnreadableError
+from symtheory.program import FUNCTIONS, Function
 
 if TYPE_CHECKING:
     from symtheory.domains.ring._ring import Ring
 
 _FUNCTION_SPLITS = 3  # arguments with at most so many sign kernels are split on them
+_UNKNOWN = Function()
 _EXP_TERMS, _EXP_POWER = 4, 8  # exp of at most so many terms becomes a product of kernels
 
 
@@ -32,12 +34,14 @@ def apply(ring: Ring, function: str, x: Element) -> Element:
     signs = ring.signs_in(x)
     if 0 < len(signs) <= _FUNCTION_SPLITS:
         return split(ring, signs[0], x, lambda part: apply(ring, function, part))
-    if x.is_zero() and function in _AT_ZERO:
-        return ring.constant(_AT_ZERO[function])
+    row = FUNCTIONS.get(function, _UNKNOWN)
+    if x.is_zero() and row.value_at_zero is not None:
+        return ring.constant(fmpq(*row.value_at_zero))
     if function in _RULES:
         return _RULES[function](ring, x)
-    if function in _ODD and x.leading_sign() < 0:
-        return -ring.kernel(function, -x)
+    if row.parity and x.leading_sign() < 0:
+        out = ring.kernel(function, -x)
+        return -out if row.parity == "odd" else out
     return ring.kernel(function, x)
 
 
@@ -100,10 +104,6 @@ def _exp2(ring: Ring, x: Element) -> Element:
     return 1 / ring.kernel("exp2", -x) if x.leading_sign() < 0 else ring.kernel("exp2", x)
 
 
-def _even(function: str) -> Callable[[Ring, Element], Element]:
-    return lambda ring, x: ring.kernel(function, x * x.leading_sign())
-
-
 def _sin(ring: Ring, x: Element) -> Element:
     even = apply(ring, "cos", x)
     return x.leading_sign() * ring.kernel("sin", x * x.leading_sign(), 2, 1 - even * even)
@@ -123,17 +123,9 @@ _RULES: dict[str, Callable[..., Element]] = {
     "exp2": _exp2,
     "log": _log,
     "logistic": _logistic,
-    "cos": _even("cos"),
-    "cosh": _even("cosh"),
     "sin": _sin,
     "sinh": _sinh,
     "sqrt": lambda ring, x: root(ring, x, 2),
     "cbrt": _cbrt,
     "erfc": lambda ring, x: 1 - apply(ring, "erf", x),
 }
-_ODD = frozenset({"tanh", "erf", "erf_inv", "tan", "atan", "asin", "asinh", "atanh"})
-_AT_ZERO: dict[str, int | fmpq] = (
-    dict.fromkeys((*_ODD, "sin", "sinh", "cbrt"), 0)
-    | dict.fromkeys(("exp", "exp2", "cos", "cosh"), 1)
-    | {"logistic": fmpq(1, 2)}
-)

@@ -173,10 +173,7 @@ def _is_bounded(ring: Ring, x: Element, h: Any) -> bool:
     return True
 
 
-_CONTINUOUS = frozenset(
-    {"exp", "exp2", "tanh", "logistic", "sin", "cos", "sinh", "cosh", "erf", "atan", "asinh",
-     "sqrt", "cbrt"}
-)  # fmt: skip
+_CONTINUOUS = {"sqrt"} | {name for name, row in FUNCTIONS.items() if row.total and row.continuous}
 """Functions that are continuous on all of R, or on the half line they are defined on."""
 
 

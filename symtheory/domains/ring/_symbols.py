@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from symtheory.domains._expressions import step
+from symtheory.domains._expressions import FUNCTIONS_OF_SYMPY, step
 from symtheory.domains.ring._element import Element
 from symtheory.domains.ring._ring import Ring
 
@@ -132,14 +132,9 @@ class Symbols:
 def _function(name: str) -> Any:
     special = {
         "positive": step,
-        "logistic": lambda x: 1 / (1 + sympy.exp(-x)),
-        "exp2": lambda x: 2**x,
-        "cbrt": lambda x: sympy.real_root(x, 3),
         "reciprocal": lambda x: 1 / x,
         "vanishing": lambda x: sympy.Piecewise((1, sympy.Eq(x, 0)), (0, True)),
-        "lgamma": sympy.loggamma,
-        "erf_inv": sympy.erfinv,
     }
     if name.startswith("root"):
         return lambda x: x ** sympy.Rational(1, int(name.removeprefix("root")))
-    return special.get(name) or getattr(sympy, name)
+    return special.get(name) or FUNCTIONS_OF_SYMPY[name]

@@ -18,6 +18,7 @@ from symtheory.domains._balls import precision
 from symtheory.domains.ring._element import Element
 from symtheory.domains.ring._enclose import enclose
 from symtheory.errors import SymtheoryError
+from symtheory.program import FUNCTIONS
 
 if TYPE_CHECKING:
     from symtheory.domains.ring._ring import Ring
@@ -82,10 +83,7 @@ def certified(ring: Ring, x: Element) -> bool:
     return False
 
 
-_ENTIRE = frozenset(
-    {"exp", "exp2", "tanh", "logistic", "sin", "cos", "sinh", "cosh", "erf", "erfc", "atan",
-     "asinh"}
-)  # fmt: skip
+_ENTIRE = frozenset(name for name, row in FUNCTIONS.items() if row.entire)
 """Functions that are analytic on all of R."""
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from typing import Any
 
 import jax
 import numpy as np
 
 from symtheory import shapes
-from symtheory.domains._residue_numbers import PRIME, ResidueNumbers
+from symtheory.domains._numbers import from_fractions
+from symtheory.domains._rationals import as_fraction
+from symtheory.domains._residues import Residues
 from symtheory.domains.tensors._contraction import contract
 from symtheory.domains.tensors._indexed import Indexed
 from symtheory.errors import InputError, UnreadableError
+from symtheory.linear_algebra._modular import PRIME, residue
 from symtheory.program import read_function
 
 _MAKES_NO_SENSE = (TypeError, ValueError, IndexError, ZeroDivisionError, InputError)
@@ -55,7 +57,7 @@ def _same_at(
     outputs: Sequence[Indexed],
 ) -> bool:
     """Compare what was read with the function itself, at random entries mod a large prime."""
-    rng, domain = random.Random(0), ResidueNumbers()
+    rng, domain = random.Random(0), Residues(enclosed=False)
     arrays = {}
     for tensor in sorted({t for value in inputs for t in value.tensors}):
         shape = _bound(tensor.sizes, sizes)
@@ -64,22 +66,21 @@ def _same_at(
         arrays[tensor] = array + array.T if tensor.symmetric else array
 
     def at(value: Indexed) -> np.ndarray:
-        entries = np.asarray(contract(value, sizes, arrays, number=_residue), dtype=object)
-        box = np.empty(entries.shape, dtype=object)
-        for place in np.ndindex(entries.shape):
-            box[place] = domain.scalar(Fraction(int(entries[place])))
-        return box
+        number = lambda c: residue(as_fraction(c))
+        entries = np.asarray(contract(value, sizes, arrays, number=number), dtype=object)
+        return np.asarray(entries % PRIME, dtype=np.int64)
 
     structs = [
         shapes.map_tree(lambda s: jax.ShapeDtypeStruct(_bound(s, sizes), np.float64), node)
         for node in structures
     ]
     try:
-        values = read_function(function, structs, domain, [[at(value) for value in inputs]])
+        numbers = [from_fractions(at(value), enclosed=False) for value in inputs]
+        values = read_function(function, structs, domain, [numbers])
     except (UnreadableError, *_MAKES_NO_SENSE):
         return True
     return all(
-        np.shape(have) == (want := at(read)).shape and bool(np.all(np.equal(have, want)))
+        np.array_equal(have.residues, at(read))
         for have, read in zip(jax.tree.leaves(values), outputs, strict=True)
     )
 
@@ -94,7 +95,3 @@ def _patterns(names: Sequence[str]) -> Iterator[dict[str, int]]:
 
 def _bound(node: Any, sizes: dict[str, int]) -> tuple[int, ...]:
     return shapes.fixed(shapes.bind(shapes.as_shape(node), sizes))
-
-
-def _residue(c: Any) -> int:
-    return int(c.p) * pow(int(c.q), -1, PRIME) % PRIME

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
-from symtheory.domains._residue_numbers import PRIME
+from symtheory.domains._rationals import as_fraction
 from symtheory.domains.tensors._indexed import Indexed
 from symtheory.domains.tensors._terms import Component, Tensor
+from symtheory.linear_algebra._modular import PRIME, residue
 from symtheory.shapes import Size
 
 
@@ -68,8 +69,8 @@ def _component(part: Component, arrays: Mapping[Tensor, Any], axes: int, xp: Any
         return operands[0][()]
     # Without the type NumPy makes an int64 of a product of exact numbers along axes of length one.
     exact = {"dtype": object} if operands[0].dtype == object else {}
-    optimize = xp is not np or "greedy"
-    out = xp.einsum(*operands, [place[i] for i in free], optimize=optimize, **exact)
+    # The best order of a dozen factors takes longer to find than any order takes to compute.
+    out = xp.einsum(*operands, [place[i] for i in free], optimize="greedy", **exact)
     where = tuple(slice(None) if axis in free else None for axis in range(axes))
     return out[where] if free else out
 
@@ -88,9 +89,6 @@ def vanishes_at_random(value: Indexed, seed: int = 0, largest: int = 3) -> bool:
         for index in np.ndindex(shape):
             array[index] = rng.randrange(PRIME)
         arrays[tensor] = array + array.T if tensor.symmetric else array
-
-    def residue(c: Any) -> int:
-        return int(c.p) * pow(int(c.q), -1, PRIME) % PRIME
-
-    out = np.asarray(contract(value, sizes, arrays, number=residue), dtype=object)
+    number = lambda c: residue(as_fraction(c))
+    out = np.asarray(contract(value, sizes, arrays, number=number), dtype=object)
     return all(int(entry) % PRIME == 0 for entry in out.reshape(-1))

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, final
 
 import numpy as np
 
-from symtheory.domains._domain import Domain
+from symtheory.domains._domain import Domain, spoken
 from symtheory.domains.tensors._indexed import Indexed, einsum
 from symtheory.exact import rational
 from symtheory.program import Positions
@@ -201,7 +201,7 @@ class Tensors(Domain):
 
     def apply(self, function: str, *xs: Any) -> NoReturn:
         """Refuse elementary functions."""
-        self.refuse(f"the function {function!r}")
+        self.refuse(spoken(function))
 
     # --- order ---
 
@@ -238,7 +238,7 @@ class Tensors(Domain):
 
     def cast(self, x: Any, kind: str) -> Any:
         """See `Domain.cast`; truth values are numbers already."""
-        if kind != "real":
+        if kind not in ("real", "bit"):
             self.refuse(f"a cast to {kind}, which rounds")
         return self._value(x, "a cast")
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from symtheory.program._builder import Builder, Complex, Operand, shape_of
+from symtheory.program._types import kind_of_type
 from symtheory.program.lowering._rule import RULES, lowers
 
 Pair = Complex
@@ -98,7 +99,7 @@ def lower_complex(b: Builder, eqn: Any, xs: list[Operand]) -> Any:
         return Complex(real, b.add(dot(x.real, y.imag), dot(x.imag, y.real)))
     if name == "convert_element_type":
         x = as_complex(b, xs[0])
-        return x if np.dtype(eqn.params["new_dtype"]).kind == "c" else x.real
+        return x if kind_of_type(eqn.params["new_dtype"]) == "c" else x.real
     if name == "fft":
         return _fft(b, eqn, xs[0])
     return b.refuse(f"the primitive {name!r} of complex numbers", "write it with real numbers")
@@ -153,7 +154,11 @@ def _completed(b: Builder, z: Complex, axis: int, n: int) -> Complex:
 
 def _transform(b: Builder, z: Complex, axis: int, n: int, inverse: bool) -> Complex:
     turns = np.outer(np.arange(n), np.arange(n)) % n * (2.0 / n)
-    cosine, sine = b.apply("cospi", turns), b.apply("sinpi", turns if inverse else -turns)
+    turns = turns if inverse else -turns
+    if n in (1, 2, 4):  # what is multiplied by is -1, 0 or 1
+        cosine, sine = np.rint(np.cos(np.pi * turns)), np.rint(np.sin(np.pi * turns))
+    else:
+        cosine, sine = b.apply("cospi", turns), b.apply("sinpi", turns)
     ndim = len(shape_of(z))
     order = [k for k in range(ndim) if k != axis]
     back = [*(k + 1 for k in range(axis)), 0, *(k + 1 for k in range(axis, ndim - 1))]

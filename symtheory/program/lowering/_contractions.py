@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jax import lax
 
 from symtheory.program._builder import Builder, Operand, shape_of
-from symtheory.program.lowering._reductions import NEUTRAL, fold
-from symtheory.program.lowering._rule import dtype_of, lowers, without_wrapping
+from symtheory.program._types import rounds
+from symtheory.program.lowering._reductions import NEUTRAL, combination, fold, joined
+from symtheory.program.lowering._rule import lowers, stored
 
 
 @lowers("dot_general")
@@ -23,11 +25,36 @@ def _dot_general(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
     free_y = [k for k in range(len(shape_of(y))) if k not in (*in_y, *batch_y)]
     left = b.transpose(x, [*batch_x, *free_x, *in_x])
     right = b.transpose(y, [*batch_y, *free_y, *in_y])
-    out = b.dot(left, right, len(batch_x), len(in_x))
-    dtype = dtype_of(eqn)  # a product may be accumulated in a type of its own
-    if dtype.kind == "f" and dtype.name not in ("float32", "float64"):
-        return b.cast(b.real(out), dtype.name, "f")
-    return without_wrapping(b, eqn, out)
+    left, right = _factors(b, eqn, left, right)
+    return b.dot(left, right, len(batch_x), len(in_x))
+
+
+def _factors(b: Builder, eqn: Any, *xs: Operand) -> list[Operand]:
+    """Return factors as the type in which their product is computed holds them.
+
+    A result in a coarse type may be computed in that type from the start; so is a product by an
+    algorithm that names a coarse type.
+    """
+    if _is_coarse(eqn.params["precision"]):
+        return [b.cast(b.real(x), "reduce_precision", "f") for x in xs]
+    dtype = eqn.outvars[0].aval.dtype
+    if not rounds(dtype):
+        return list(xs)
+    types = [v.aval.dtype for v in eqn.invars]
+    return [x if t == dtype else stored(b, x, dtype) for x, t in zip(xs, types, strict=True)]
+
+
+def _is_coarse(precision: Any) -> bool:
+    """Tell whether the algorithm of a product names types coarser than single precision."""
+    if isinstance(precision, lax.DotAlgorithmPreset):
+        return precision.name not in ("DEFAULT", "F32_F32_F32", "F64_F64_F64")
+    if isinstance(precision, lax.DotAlgorithm):
+        types = (
+            precision.lhs_precision_type, precision.rhs_precision_type,
+            precision.accumulation_type,
+        )  # fmt: skip
+        return precision.allow_imprecise_accumulation or any(map(rounds, types))
+    return False
 
 
 # --- windows -----------------------------------------------------------------------------------
@@ -88,6 +115,7 @@ def windows(
 def _convolution(b: Builder, eqn: Any, x: Operand, kernel: Operand) -> Operand:
     p = eqn.params
     d = p["dimension_numbers"]
+    x, kernel = _factors(b, eqn, x, kernel)
     x, kernel = b.transpose(x, d.lhs_spec), b.transpose(kernel, d.rhs_spec)  # NC..., OI...
     taps = shape_of(kernel)[2:]
     specs = [
@@ -146,18 +174,13 @@ def _reduce_window_known(b: Builder, eqn: Any, x: Operand) -> Operand:
 
 
 @lowers("reduce_window")
-def _reduce_window(b: Builder, eqn: Any, x: Operand, start: Operand) -> Operand:
-    body = eqn.params["jaxpr"]
-    inner = getattr(body, "jaxpr", body)
-    names = {"add": "sum", "mul": "product", "max": "max", "min": "min"}
-    name = names.get(inner.eqns[0].primitive.name) if len(inner.eqns) == 1 else None
-    if name is None or not isinstance(start, np.ndarray):
+def _reduce_window(
+    b: Builder, eqn: Any, x: Operand, start: Operand, *more: Operand
+) -> list[Operand]:
+    kind = combination(eqn)
+    if kind is None or more:
         b.refuse("a window reduction by a function of its own")
-    out = _folded_windows(b, x, str(name), eqn.params)
-    if float(start) == NEUTRAL[str(name)]:
-        return out
-    pair = {"sum": b.add, "product": b.mul}.get(str(name))
-    return pair(out, start) if pair else b.extremum(out, start, name == "max")
+    return [joined(b, _folded_windows(b, x, str(kind), eqn.params), start, str(kind))]
 
 
 def _folded_windows(b: Builder, x: Operand, kind: str, p: dict[str, Any]) -> Operand:

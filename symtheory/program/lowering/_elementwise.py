@@ -7,19 +7,16 @@ from fractions import Fraction
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from symtheory.exact import rational
-from symtheory.program._builder import Builder, Operand, kind_of, shape_of, uniform
+from symtheory.program._builder import Builder, Complex, Operand, kind_of, shape_of, uniform
 from symtheory.program._functions import FUNCTIONS
 from symtheory.program._known import is_known
-from symtheory.program.lowering._rule import (
-    alias,
-    dtype_of,
-    lowers,
-    without_wrapping,
-)
+from symtheory.program._types import kind_of_type
+from symtheory.program.lowering._rule import alias, kind_out, lowers, stored
 
 _ROOTS = 12
 """Powers p/q with q up to this are powers of roots, others exp(y log x)."""
@@ -27,21 +24,9 @@ _ROOTS = 12
 # --- arithmetic --------------------------------------------------------------------------------
 
 
-@lowers("add", "add_any")
-def _add(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
-    return without_wrapping(b, eqn, b.add(x, y))
-
-
-@lowers("sub")
-def _sub(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
-    return without_wrapping(b, eqn, b.sub(x, y))
-
-
-@lowers("mul")
-def _mul(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
-    return without_wrapping(b, eqn, b.mul(x, y))
-
-
+alias(lambda b, x, y: b.add(x, y), "add", "add_any")
+alias(lambda b, x, y: b.sub(x, y), "sub")
+alias(lambda b, x, y: b.mul(x, y), "mul")
 alias(lambda b, x: b.scale(x, -1), "neg")
 alias(lambda b, x: b.power(x, 2), "square")
 alias(lambda b, x: b.power(x, Fraction(1, 2)), "sqrt")
@@ -50,12 +35,12 @@ alias(lambda b, x: b.power(x, Fraction(-1, 2)), "rsqrt")
 
 @lowers("integer_pow")
 def _integer_pow(b: Builder, eqn: Any, x: Operand) -> Operand:
-    return without_wrapping(b, eqn, b.power(x, eqn.params["y"]))
+    return b.power(x, eqn.params["y"])
 
 
 @lowers("div")
 def _div(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
-    if dtype_of(eqn).kind in "iu":
+    if kind_out(eqn) in "iu":
         return b.apply("quotient", x, y, kind="i")
     divisor = uniform(y)
     if divisor and shape_of(y) in ((), shape_of(x)):
@@ -65,7 +50,7 @@ def _div(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
 
 @lowers("rem")
 def _rem(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
-    if dtype_of(eqn).kind in "iu":
+    if kind_out(eqn) in "iu":
         return b.apply("rem", x, y, kind="i")
     return b.sub(x, b.mul(y, b.apply("trunc", b.mul(x, b.power(y, -1)))))
 
@@ -73,17 +58,15 @@ def _rem(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
 @lowers("pow")
 def _pow(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
     """A known exponent is a power entry by entry; another one is exp(y log x)."""
-    if isinstance(y, np.ndarray) and y.size:
-        spread = np.broadcast_to(y, shape_of(x) if len(shape_of(x)) >= y.ndim else y.shape)
-        values = np.unique(spread)
-        exponents = [rational(v) for v in values if np.isfinite(v)]
-        if len(exponents) == len(values) and all(e.denominator <= _ROOTS for e in exponents):
-            if shape_of(x) != spread.shape:
-                x = b.broadcast(x, spread.shape, ())
-            if len(values) == 1:
-                return b.power(x, exponents[0])
-            which = np.searchsorted(values, spread)
-            return b.select(which, *(b.power(x, e) for e in exponents))
+    one = uniform(y)
+    x, y = b.aligned(x, y)
+    if one is not None and one.denominator <= _ROOTS:
+        return b.power(x, one)
+    if isinstance(y, np.ndarray) and y.size and np.isfinite(y).all():
+        values = np.unique(y)
+        exponents = [rational(v) for v in values]
+        if all(e.denominator <= _ROOTS for e in exponents):
+            return b.select(np.searchsorted(values, y), *(b.power(x, e) for e in exponents))
     return b.apply("pow", b.real(x), b.real(y))
 
 
@@ -143,7 +126,9 @@ def _compare(b: Builder, eqn: Any, x: Operand, y: Operand) -> Operand:
 
 @lowers("and", "or", "xor", "not")
 def _logic(b: Builder, eqn: Any, *xs: Operand) -> Operand:
-    if dtype_of(eqn).kind != "b" and not all(map(is_known, xs)):
+    if kind_out(eqn) != "b" and not all(map(is_known, xs)):
+        if eqn.primitive.name == "not":  # of all bits: ~n = -n - 1
+            return b.sub(np.asarray(-1), xs[0])
         b.refuse(f"the bits of integers ({eqn.primitive.name})")
     return b.apply(eqn.primitive.name, *xs, kind=kind_of(xs[0]))
 
@@ -160,20 +145,24 @@ def _select(b: Builder, eqn: Any, which: Operand, *cases: Operand) -> Operand:
 def _convert(b: Builder, eqn: Any, x: Operand) -> Operand:
     """Single and double precision stand for the same real numbers; other types round or cut."""
     dtype = np.dtype(eqn.params["new_dtype"])
-    kind = kind_of(x)
-    if dtype.kind == "b":
+    kind, into = kind_of(x), kind_of_type(dtype)
+    if into == "b":
         return x if kind == "b" else b.compare("ne", x, np.zeros((), dtype=np.int64))
-    if dtype.kind in "iu":
-        whole = x if kind == "i" else b.cast(x, "integer", "i")
-        return without_wrapping(b, eqn, whole)
-    if dtype.kind == "c":
-        from symtheory.program._builder import Complex
-
+    if into in "iu":
+        if kind == "b":
+            return b.cast(x, "bit", "i")
+        if kind == "i":
+            return stored(b, x, dtype)
+        whole = b.cast(x, "integer", "i")
+        if dtype == np.int64:
+            return whole
+        # What is too large for the type becomes its largest number.
+        low, high = (np.asarray(n) for n in (jnp.iinfo(dtype).min, jnp.iinfo(dtype).max))
+        return b.extremum(b.extremum(whole, low, True), high, False)
+    if into == "c":
         real = b.real(x)
         return Complex(real, np.zeros(shape_of(real)))
-    if dtype.name in ("float32", "float64"):
-        return b.real(x)
-    return b.cast(b.real(x), dtype.name, "f")
+    return b.real(x) if kind == "b" else stored(b, b.real(x), dtype)
 
 
 @lowers("reduce_precision")

@@ -342,8 +342,16 @@ def _scatter_unknown(
     batch = [int(a) for a in d.operand_batching_dims]
     window = [int(a) for a in d.update_window_dims]
     rest = [a for a in range(len(shape)) if a not in (*axes, *batch)]
-    whole = [shape_of(updates)[a] for a in window] == [shape[a] for a in rest]
-    if not whole or set(d.inserted_window_dims) != set(axes):
+    # A window of length 1 along an indexed axis is no window: its axis is left out.
+    inserted = {int(a) for a in (*d.inserted_window_dims, *batch)}
+    held = dict(zip([a for a in range(len(shape)) if a not in inserted], window, strict=True))
+    single = [held[a] for a in axes if a in held]
+    if any(shape_of(updates)[k] != 1 for k in single):
+        b.refuse("a scatter of windows to places that depend on samples or parameters")
+    left = [k for k in range(len(shape_of(updates))) if k not in single]
+    updates = b.reshape(updates, [shape_of(updates)[k] for k in left])
+    window = [left.index(k) for k in window if k not in single]
+    if [shape_of(updates)[k] for k in window] != [shape[a] for a in rest]:
         b.refuse("a scatter of windows to places that depend on samples or parameters")
     if name not in ("scatter", "scatter-add", "scatter-sub"):
         b.refuse(f"a {name} to places that depend on samples or parameters")

@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from symtheory.errors import UnreadableError
-from symtheory.program._builder import Builder, Complex, Operand, Ref, shape_of
+from symtheory.errors import PrimitiveError, UnreadableError
+from symtheory.program._builder import Builder, Complex, Operand, Ref, kind_of, shape_of
+from symtheory.program._facts import depending
 from symtheory.program._known import is_known
 from symtheory.program._program import Program
 from symtheory.program._trace import trace
+from symtheory.program._types import held, kind_of_type
+from symtheory.program._walk import Called
 from symtheory.program.lowering import (  # noqa: F401  (each enters its rules into the table)
     _contractions,
     _elementwise,
@@ -25,10 +28,12 @@ from symtheory.program.lowering import (  # noqa: F401  (each enters its rules i
 )
 from symtheory.program.lowering._complex import as_complex, lower_complex
 from symtheory.program.lowering._elementwise import gaussian, is_gaussian
-from symtheory.program.lowering._rule import RULES
+from symtheory.program.lowering._rule import RULES, all_stored
 
 _MOST_TURNS = 10_000
 """Turns of a `while` loop that are written out."""
+_MOST_STEPS = 100
+"""Steps of a scan that are written out where its body cannot be read for all of them at once."""
 
 
 def lower(closed: ClosedJaxpr) -> Program:
@@ -68,22 +73,15 @@ def lower_function(function: Callable[..., Any], *structures: Any) -> tuple[Prog
 
 
 def _input(b: Builder, aval: Any) -> Any:
-    dtype = np.dtype(aval.dtype)
-    if dtype.kind == "c":
+    if kind_of_type(aval.dtype) == "c":
         return Complex(b.input(aval.shape, "f"), b.input(aval.shape, "f"))
-    return b.input(aval.shape, "i" if dtype.kind == "u" else dtype.kind)
+    return b.input(aval.shape, _kind(aval))
 
 
 def _constant(value: Any) -> Operand:
-    if jnp.issubdtype(getattr(value, "dtype", np.float64), jax.dtypes.prng_key):
-        raise UnreadableError(
-            "the loss draws random numbers itself; make them part of the sample (`random=` of the "
-            "model)"
-        )
-    array = np.asarray(value)
-    if array.dtype.kind not in "biufc":  # bfloat16 and the like
-        array = array.astype(np.float64)
-    return array
+    if kind_of_type(getattr(value, "dtype", np.float64)) == "k":
+        return value  # what draws from it is refused, with its line
+    return held(np.asarray(value))
 
 
 def _walk(
@@ -98,7 +96,7 @@ def _walk(
 
     outer = b.source
     for equation in jaxpr.eqns:
-        b.source = equation
+        b.source = equation if outer is None else Called(equation, outer)
         outputs = _equation(b, equation, [look_up(atom) for atom in equation.invars])
         values.update(zip(equation.outvars, outputs, strict=True))
     b.source = outer
@@ -108,7 +106,9 @@ def _walk(
 def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     name = equation.primitive.name
     if name.startswith(("random_", "threefry", "rng_")):
-        b.refuse("random numbers drawn inside", "make them part of the sample (`random=`)")
+        b.refuse(
+            "random numbers drawn inside", "make them part of the sample (`random=` of the model)"
+        )
     if xs and all(map(is_known, xs)) and _gives_integers(equation):
         return _computed(equation, xs)
     if name in _CONTROL:
@@ -125,16 +125,17 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
         out = RULES[name](b, equation, *xs)
     else:
         b.refuse(f"the primitive {name!r}")
-    return list(out) if equation.primitive.multiple_results else [out]
+    outputs = list(out) if equation.primitive.multiple_results else [out]
+    return all_stored(b, equation, outputs)
 
 
 def _gives_integers(equation: Any) -> bool:
-    kinds = {np.dtype(v.aval.dtype).kind for v in equation.outvars if _has_dtype(v)}
-    return kinds <= set("biu") and equation.primitive.name not in (*_CONTROL, *_CALLS)
-
-
-def _has_dtype(variable: Any) -> bool:
-    return hasattr(variable.aval, "dtype")
+    """Tell whether an equation gives integers or truth values, of sizes that are numbers."""
+    avals = [v.aval for v in equation.outvars]
+    kinds = {kind_of_type(aval.dtype) for aval in avals if hasattr(aval, "dtype")}
+    named = any(not isinstance(n, int) for aval in avals for n in getattr(aval, "shape", ()))
+    entered = equation.primitive.name in ENTERED
+    return kinds <= set("biu") and not named and not entered
 
 
 def _computed(equation: Any, xs: list[Operand]) -> list[Operand]:
@@ -145,7 +146,7 @@ def _computed(equation: Any, xs: list[Operand]) -> list[Operand]:
         ]
         out = equation.primitive.bind(*typed, **equation.params)
     outs = out if equation.primitive.multiple_results else [out]
-    return [np.asarray(x) for x in outs]
+    return [held(np.asarray(x)) for x in outs]
 
 
 # --- calls and loops ---------------------------------------------------------------------------
@@ -178,6 +179,7 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if any(isinstance(x, Complex) for x in xs):
         return _unrolled(b, equation, xs, n, m)
     inner = Builder()
+    inner.source = b.source
     avals = closed.in_avals
     fixed = {k: x for k, x in enumerate(xs[:n]) if isinstance(x, np.ndarray)}
     kinds = _carry_kinds(xs[n : n + m], avals[n : n + m])
@@ -189,31 +191,68 @@ def _scan(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
             refs.append(inner.input(aval.shape, kinds[k - n]))
         else:
             refs.append(_input(inner, aval))
-    outputs = _walk(inner, closed.jaxpr, closed.consts, refs)
+    try:
+        outputs = _walk(inner, closed.jaxpr, closed.consts, refs)
+    except PrimitiveError:
+        # Step by step, counters are known numbers and places that depend on them are, too.
+        if length > _MOST_STEPS or not _counts(xs[n:]):
+            raise
+        return _unrolled(b, equation, xs, n, m)
     if any(isinstance(x, Complex) for x in (*refs, *outputs)):
         return _unrolled(b, equation, xs, n, m)
     outputs = [
-        inner.real(x) if np.dtype(v.dtype).kind == "f" else x
+        inner.real(x) if kind_of_type(v.dtype) == "f" else x
         for x, v in zip(outputs, closed.out_avals, strict=True)
     ]
     body = inner.finish([x for x in refs if isinstance(x, Ref)], outputs)
     operands = [x for k, x in enumerate(xs) if k not in fixed]
-    return list(
-        b.emit_many(
-            "scan",
-            operands,
-            [(tuple(v.aval.shape), _kind(v.aval)) for v in equation.outvars],
-            body=body,
-            constants=n - len(fixed),
-            carry=m,
-            length=length,
-            reverse=params["reverse"],
-        )
+    out = b.emit_many(
+        "scan",
+        operands,
+        [(tuple(v.aval.shape), _kind(v.aval)) for v in equation.outvars],
+        body=body,
+        constants=n - len(fixed),
+        carry=m,
+        length=length,
+        reverse=params["reverse"],
     )
+    known = _known_outputs(equation, xs, body, operands, n - len(fixed), m)
+    return [known.get(k, x) for k, x in enumerate(out)]
+
+
+def _known_outputs(
+    equation: Any, xs: Sequence[Operand], body: Program, operands: Sequence[Operand], n: int, m: int
+) -> dict[int, Operand]:
+    """Return what a loop gives whatever its other operands are: its counters."""
+    unknown = {k for k, x in enumerate(operands) if not is_known(x)}
+    while True:
+        reached = depending(body, unknown)
+        more = {n + k for k in range(m) if body.outputs[k] in reached} - unknown
+        if not more:
+            break
+        unknown |= more
+    chosen = [
+        k
+        for k, (v, number) in enumerate(zip(equation.outvars, body.outputs, strict=True))
+        if np.dtype(v.aval.dtype).kind in "biu" and number not in reached
+    ]
+    if not chosen:
+        return {}
+    some = [
+        x if is_known(x) else np.zeros(v.aval.shape)
+        for x, v in zip(xs, equation.invars, strict=True)
+    ]
+    out = _computed(equation, some)
+    return {k: out[k] for k in chosen}
+
+
+def _counts(xs: Sequence[Operand]) -> bool:
+    """Tell whether a loop has integers, carried or scanned, that are known where it starts."""
+    return any(is_known(x) and kind_of(x) == "i" for x in xs)
 
 
 def _kind(aval: Any) -> str:
-    kind = np.dtype(aval.dtype).kind
+    kind = kind_of_type(aval.dtype)
     return "i" if kind == "u" else kind
 
 
@@ -240,7 +279,7 @@ def _scan_counts(equation: Any) -> tuple[int, int]:
 
 
 def _unrolled(b: Builder, equation: Any, xs: list[Operand], n: int, m: int) -> list[Operand]:
-    """Write a scan over complex numbers out, step by step."""
+    """Write a scan out, step by step."""
     params = equation.params
     carry, rows = xs[n : n + m], []
 
@@ -291,21 +330,28 @@ def _cond(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     if is_known(which):
         return _body(b, branches[min(max(int(which), 0), len(branches) - 1)], rest)
     results = [_body(b, branch, rest) for branch in branches]
-    last = np.asarray(len(branches) - 1)
-    index = b.extremum(b.extremum(which, np.zeros((), dtype=np.int64), True), last, False)
-    return [_selected(b, index, column) for column in zip(*results, strict=True)]
+    conditions = _conditions(b, which, len(branches))
+    return [_selected(b, conditions, column) for column in zip(*results, strict=True)]
 
 
-def _selected(b: Builder, index: Operand, column: Sequence[Operand]) -> Operand:
+def _conditions(b: Builder, which: Operand, count: int) -> list[Operand]:
+    """Return whether the second branch and those after it are reached; two hang on a comparison."""
+    made = which.definition if isinstance(which, Ref) else None
+    if count == 2 and made is not None and made.name == "cast" and made.params["kind"] == "bit":
+        return b.operands(made)
+    return [b.compare("ge", which, np.asarray(k)) for k in range(1, count)]
+
+
+def _selected(b: Builder, conditions: Sequence[Operand], column: Sequence[Operand]) -> Operand:
     if any(isinstance(x, Complex) for x in column):
         pairs = [as_complex(b, x) for x in column]
         return Complex(
-            _selected(b, index, [p.real for p in pairs]),
-            _selected(b, index, [p.imag for p in pairs]),
+            _selected(b, conditions, [p.real for p in pairs]),
+            _selected(b, conditions, [p.imag for p in pairs]),
         )
     out = column[0]
-    for k, case in enumerate(column[1:], 1):
-        out = b.select(b.compare("ge", index, np.asarray(k)), out, case)
+    for condition, case in zip(conditions, column[1:], strict=True):
+        out = b.select(condition, out, case)
     return out
 
 
@@ -324,4 +370,7 @@ _CONTROL: dict[str, Callable[..., list[Operand]]] = {
     "custom_linear_solve": _linear_solve,
 }
 
-__all__ = ["lower", "lower_function"]
+ENTERED = _CALLS | frozenset(_CONTROL)
+"""Primitives that are entered: calls, loops and branches."""
+
+__all__ = ["ENTERED", "lower", "lower_function"]

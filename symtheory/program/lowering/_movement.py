@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from symtheory.program._builder import Builder, Operand, Positions, shape_of
-from symtheory.program.lowering._rule import alias, dtype_of, lowers, shape_out
+from symtheory.program.lowering._rule import alias, kind_out, lowers, shape_out
 
 
 @lowers("broadcast_in_dim")
@@ -117,9 +117,7 @@ def _iota(b: Builder, eqn: Any, *_: Operand) -> Operand:
     shape, axis = tuple(eqn.params["shape"]), eqn.params["dimension"]
     if not all(isinstance(n, (int, np.integer)) for n in shape):
         return Positions(axis, shape)
-    dtype = dtype_of(eqn)
-    kind = dtype if dtype.kind in "biu" else np.float64
-    column = np.arange(shape[axis], dtype=kind).reshape(
+    column = np.arange(shape[axis], dtype=_held(eqn)).reshape(
         [-1 if k == axis else 1 for k in range(len(shape))]
     )
     return np.broadcast_to(column, shape)
@@ -128,8 +126,12 @@ def _iota(b: Builder, eqn: Any, *_: Operand) -> Operand:
 @lowers("empty", "empty2")
 def _empty(b: Builder, eqn: Any, *_: Operand) -> Operand:
     """Stand in for a value that is never looked at."""
-    dtype = dtype_of(eqn)
-    return np.zeros(shape_out(eqn), dtype=dtype if dtype.kind in "biu" else np.float64)
+    return np.zeros(shape_out(eqn), dtype=_held(eqn))
+
+
+def _held(eqn: Any) -> Any:
+    """Return the type in which a known result is computed."""
+    return {"f": np.float64, "b": np.bool_}.get(kind_out(eqn), np.int64)
 
 
 @lowers("dim_as_value")

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from symtheory.program._builder import Builder, Operand, shape_of
-from symtheory.program.lowering._rule import lowers, without_wrapping
+from symtheory.program.lowering._rule import lowers
 
 
 @lowers("reduce_sum")
 def _reduce_sum(b: Builder, eqn: Any, x: Operand) -> Operand:
-    return without_wrapping(b, eqn, b.sum(x, eqn.params["axes"]))
+    return b.sum(x, eqn.params["axes"])
 
 
 _FOLDS = {
@@ -109,20 +109,34 @@ def _argument(b: Builder, eqn: Any, x: Operand) -> Operand:
 
 
 @lowers("reduce")
-def _reduce(b: Builder, eqn: Any, *operands: Operand) -> Operand:
+def _reduce(b: Builder, eqn: Any, x: Operand, start: Operand, *more: Operand) -> list[Operand]:
     """`lax.reduce` with a known combination of two numbers."""
-    body = eqn.params["jaxpr"]
-    inner = getattr(body, "jaxpr", body)
-    names = {"add": "sum", "mul": "product", "max": "max", "min": "min", "and": "all", "or": "any"}
-    if len(operands) != 2 or len(inner.eqns) != 1 or inner.eqns[0].primitive.name not in names:
+    kind = combination(eqn)
+    if kind is None or more:
         b.refuse("a reduction by a function of its own", "use jnp.sum, jnp.max or jnp.prod")
-    kind = names[inner.eqns[0].primitive.name]
-    x, start = operands
-    out = fold(b, x, kind, eqn.params["dimensions"])
-    if kind == "sum":
-        return b.add(out, start)
-    if kind == "product":
-        return b.mul(out, start)
+    return [joined(b, fold(b, x, str(kind), eqn.params["dimensions"]), start, str(kind))]
+
+
+_COMBINATIONS = {
+    "add": "sum", "mul": "product", "max": "max", "min": "min", "and": "all", "or": "any",
+}  # fmt: skip
+
+
+def combination(eqn: Any) -> str | None:
+    """Return how a reduction joins two numbers, None if by a function of its own."""
+    body = getattr(eqn.params["jaxpr"], "jaxpr", eqn.params["jaxpr"])
+    if len(body.eqns) != 1:
+        return None
+    [join] = body.eqns
+    both = len(body.invars) == 2 and {*map(id, join.invars)} == {*map(id, body.invars)}
+    known = both and list(join.outvars) == list(body.outvars)
+    return _COMBINATIONS.get(join.primitive.name) if known else None
+
+
+def joined(b: Builder, x: Operand, y: Operand, kind: str) -> Operand:
+    """Return the sum, product or extremum of two values."""
     if kind in ("max", "min"):
-        return b.extremum(out, start, kind == "max")
-    return b.apply("and" if kind == "all" else "or", out, start, kind="b")
+        return b.extremum(x, y, kind == "max")
+    if kind in ("all", "any"):
+        return b.apply("and" if kind == "all" else "or", x, y, kind="b")
+    return b.add(x, y) if kind == "sum" else b.mul(x, y)

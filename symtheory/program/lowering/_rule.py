@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from symtheory.program._builder import Builder, Operand
+from symtheory.program._builder import Builder, Complex, Operand
+from symtheory.program._types import kind_of_type, rounds, wraps
 
 Rule = Callable[..., Any]
 """A rule takes the builder, the equation and the operands; it returns the result or the results."""
@@ -32,9 +33,9 @@ def alias(rule: Callable[..., Any], *names: str) -> None:
     lowers(*names)(lambda b, eqn, *xs: rule(b, *xs))
 
 
-def dtype_of(equation: Any) -> np.dtype:
-    """Return the type of an equation's first result."""
-    return np.dtype(equation.outvars[0].aval.dtype)
+def kind_out(equation: Any) -> str:
+    """Return the kind of number of an equation's first result: "b", "i", "u", "f" or "c"."""
+    return kind_of_type(equation.outvars[0].aval.dtype)
 
 
 def shape_out(equation: Any) -> tuple[Any, ...]:
@@ -42,8 +43,39 @@ def shape_out(equation: Any) -> tuple[Any, ...]:
     return tuple(equation.outvars[0].aval.shape)
 
 
-def without_wrapping(b: Builder, equation: Any, x: Operand) -> Operand:
-    """Return the result of integer arithmetic; short and unsigned integers wrap around."""
-    dtype = dtype_of(equation)
-    short = dtype.kind == "u" or (dtype.kind == "i" and dtype.itemsize < 4)
-    return b.cast(x, dtype.name, "i") if short else x
+def stored(b: Builder, x: Operand, dtype: Any) -> Operand:
+    """Return what is left of a number in a type: some round, some wrap around."""
+    if isinstance(x, Complex) or not (rounds(dtype) or wraps(dtype)):
+        return x
+    name = np.dtype(dtype).name
+    return b.cast(b.real(x), name, "f") if rounds(dtype) else b.cast(x, name, "i")
+
+
+STORED_ALREADY = frozenset({
+    "convert_element_type", "reduce_precision", "broadcast_in_dim", "reshape", "squeeze",
+    "expand_dims", "transpose", "slice", "rev", "concatenate", "pad", "split", "stack", "unstack",
+    "tile", "gather", "dynamic_slice", "dynamic_update_slice", "scatter", "scatter-min",
+    "scatter_min", "scatter-max", "scatter_max", "copy", "copy_p", "stop_gradient", "name",
+    "sharding_constraint", "pvary", "copy_start", "optimization_barrier", "empty", "empty2",
+    "select_n", "max", "min", "clamp", "reduce_max", "reduce_min", "cummax", "cummin",
+    "reduce_window_max", "reduce_window_min", "sort", "top_k", "argmax", "argmin", "sign", "floor",
+    "ceil", "round", "rem", "and", "or", "xor", "real", "imag",
+})  # fmt: skip
+"""Primitives whose results are entries of their operands, or whole numbers no larger than these."""
+_EXACT_IN_FLOATS = frozenset({"neg", "abs"})
+"""The same for floats; the integer -128 of eight bits has no counterpart."""
+
+
+def all_stored(b: Builder, equation: Any, outputs: list[Operand]) -> list[Operand]:
+    """Return the results of an equation as their types hold them.
+
+    Arithmetic in a coarse type is computed exactly and rounded once.
+    """
+    name = equation.primitive.name
+    if name in STORED_ALREADY:
+        return outputs
+    types = [getattr(v.aval, "dtype", None) for v in equation.outvars]
+    return [
+        x if dtype is None or (name in _EXACT_IN_FLOATS and rounds(dtype)) else stored(b, x, dtype)
+        for x, dtype in zip(outputs, types, strict=True)
+    ]

@@ -20,6 +20,7 @@ from symtheory.symmetry._symmetry import Exponential
 from symtheory.symmetry._verify import verify
 from symtheory.symmetry.conservation._enclosed import float_gradients
 from symtheory.symmetry.conservation._fields import Fields
+from symtheory.symmetry.discovery._proof import Prover
 from symtheory.verdict import Status
 
 _LARGEST_NUMBER = 1000
@@ -95,7 +96,7 @@ def _unknowns(fields: Fields, kind: str, antisymmetric: bool) -> list[tuple[int,
     """Return (leaf, axis, i, j); a multiple of the leaf itself belongs to its first axis."""
     out = []
     for leaf, shape in enumerate(fields.points.shapes):
-        for axis, size in enumerate(shape or (1,)):
+        for axis, size in enumerate(shape or (1,)) if math.prod(shape) else ():
             for i in range(size):
                 for j in range(i, size if kind == "matrix" else i + 1):
                     if not (antisymmetric and i == j) and not (axis and i == j == 0):
@@ -201,7 +202,28 @@ def _verified(fields: Fields, generator: AxisGenerator) -> bool:
 
 def _pass(fields: Fields, generators: list[AxisGenerator]) -> bool:
     known = structural(fields.model)
-    return all(known.contains(generator.parts) for generator in generators)
+    return all(
+        known.contains(generator.parts) or known.contains(_without_shifts(fields, generator.parts))
+        for generator in generators
+    )
+
+
+def _without_shifts(
+    fields: Fields, parts: dict[tuple[int, int], np.ndarray]
+) -> dict[tuple[int, int], np.ndarray]:
+    """Return an action less what it adds to all entries along an axis, where that cancels.
+
+    A matrix whose entries are all equal adds the same term to every entry along its axis.
+    """
+    prover = Prover(fields.model, fields.deadline)
+    out = {}
+    for place, part in parts.items():
+        common = part[0, 1] if len(part) > 1 else 0
+        alike = np.all(part - np.diag(np.diagonal(part)) == common * (1 - np.eye(len(part))))
+        if common and alike and prover.shift([place]) is not None:
+            part = part - common
+        out[place] = part
+    return out
 
 
 def modular_candidates(equations: np.ndarray) -> list[list[int] | None]:

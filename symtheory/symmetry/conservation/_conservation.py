@@ -11,6 +11,7 @@ from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.linear_algebra._modular import PRIME, rank
 from symtheory.model import Model
 from symtheory.program import Deadline
+from symtheory.readable import require_readable
 from symtheory.symmetry._evaluated import axes_claim
 from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry._memory import BOXED, intermediates, require
@@ -73,7 +74,8 @@ def conservation_laws(
         Both bounds; `proved` if they meet, else `inconclusive`.
 
     Raises:
-        InputError: A size is not bound, the time limit is not positive, or the count needs more
+        InputError: A size is not bound, the time limit is not positive, the loss cannot be read
+            (it draws random numbers, has no gradient, is nowhere finite), or the count needs more
             than `max_memory`.
 
     Source: arXiv 2307.00144 and 2405.12888.
@@ -86,6 +88,7 @@ def conservation_laws(
     """
     if seconds is not None and not seconds > 0:
         raise InputError(f"the time limit must be positive, got {seconds}")
+    require_readable(model)
     count = _Count(model, momentum, seed, Deadline(seconds))
     if model.dimension > _LARGEST and not momentum:
         return _at_least(count, found, seconds, seed, max_memory)

@@ -17,6 +17,7 @@ from symtheory.linear_algebra._enclosed import certain_rank
 from symtheory.model import Model
 from symtheory.program import Deadline, Program, evaluate, lower, trace
 from symtheory.symmetry.conservation._fields import nested_bracket
+from symtheory.verdict import Subject, samples
 
 _BITS = 200
 
@@ -99,23 +100,21 @@ def _balls(array: np.ndarray) -> np.ndarray:
 
 
 def float_gradients(model: Model, count: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return random parameters and per-sample gradients in double precision, for candidates."""
-    rng = np.random.default_rng(seed)
-    with jax.enable_x64(True):
-        params, sample, constants = model.structure(np.float64)
-        draw = lambda struct, lanes: rng.normal(size=(*lanes, *struct.shape))
-        theta = jax.tree.map(lambda s: draw(s, (count,)), params)
-        values = {
-            name: np.asarray(model.values[name], dtype=float)
-            if name in model.values
-            else draw(struct, ())
-            for name, struct in constants.items()
-        }
-        if model.unbound:
-            z = jax.tree.map(lambda s: draw(s, (count,)), sample)
-        else:
-            z = model.sample(jax.random.key(seed), (count,), np.float64)
-        slope = jax.vmap(jax.grad(lambda p, z: model.evaluate(p, z, values)))
-        rows = jax.tree.leaves(jax.jit(slope)(theta, z))
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(theta)]
-    return leaves, np.concatenate([np.asarray(x).reshape(count, -1) for x in rows], axis=1)
+    """Return random parameters and per-sample gradients in double precision, for candidates.
+
+    The gradient is compiled once per model, however often it is asked for.
+    """
+    rng, subject = np.random.default_rng(seed), Subject.of(model)
+    _, sample, constants = model.structure(np.float64)
+    points = rng.normal(size=(count, subject.dimension))
+    open_constants = {
+        name: np.broadcast_to(rng.normal(size=struct.shape), (count, *struct.shape))
+        for name, struct in constants.items()
+        if name not in model.values
+    }
+    if model.unbound:
+        z = jax.tree.map(lambda s: rng.normal(size=(count, *s.shape)), sample)
+    else:
+        z = samples(model, rng, count)
+    _, rows = subject.at(points, (z, open_constants))
+    return jax.tree.leaves(subject.pack(points)), rows

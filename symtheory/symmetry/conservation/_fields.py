@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
@@ -219,7 +220,7 @@ class Fields:
 
         def slope(p: Any, z: Any, c: Any) -> Any:
             losses, back = jax.vjp(lambda q: jax.vmap(value)(q, z, c), p)
-            return back(np.ones(losses.shape))[0]
+            return back(jnp.ones_like(losses))[0]
 
         return self._traced(slope, *self.structure)
 

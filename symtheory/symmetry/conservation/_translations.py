@@ -3,57 +3,73 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from fractions import Fraction
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from symtheory.errors import UnreadableError
-from symtheory.symmetry._symmetry import Affine
-from symtheory.symmetry._verify import verify
+from symtheory.linear_algebra._modular import PRIME, rank
 from symtheory.symmetry.conservation._charges import float_candidates, modular_candidates
 from symtheory.symmetry.conservation._enclosed import float_gradients
 from symtheory.symmetry.conservation._fields import Fields
-from symtheory.verdict import Status
+from symtheory.symmetry.discovery._proof import Field, Prover
 
 _LARGEST = 200
 
 
 def proved_translations(fields: Fields) -> list[np.ndarray]:
-    """Return integer vectors b with grad l(theta; z) . b = 0, each one proved by `verify`."""
+    """Return independent integer vectors b with grad l(theta; z) . b = 0, each one proved.
+
+    Terms that are constant along an axis of a leaf are followed until they cancel. Other candidates
+    are null vectors of gradients, proved by the normal form of the derivative, for small data sets
+    row by row.
+    """
     if fields.size > _LARGEST:
         return []
+    prover = Prover(fields.model, fields.deadline)
+    found = [b for place in _axes(fields) if prover.shift([place]) is not None
+             for b in _constant_along(fields, *place)]  # fmt: skip
+    found = _independent([], found)
+    left = _independent(found, _candidates(fields))
+    if left and prover.vanishes([_field(b) for b in left]) is None:
+        left = [b for b in left if prover.vanishes([_field(b)]) is not None]
+    return [*found, *left]
+
+
+def _candidates(fields: Fields) -> list[np.ndarray]:
     count = fields.size + 8
     if fields.readable:
         candidates = modular_candidates(fields.gradients(count)[1])
     else:
         _, rows = float_gradients(fields.model, count, fields.seed)
         candidates = float_candidates(rows)
-    found = [np.array(b, dtype=np.int64) for b in candidates if b is not None and any(b)]
-    return [b for b in found if _is_proved(fields, b)]
+    return [np.array(b, dtype=np.int64) for b in candidates if b is not None and any(b)]
 
 
-def _is_proved(fields: Fields, vector: np.ndarray) -> bool:
-    remaining = fields.deadline.remaining()
-    try:
-        verdict = verify(
-            fields.model,
-            Affine(lambda params: _shift(params, vector), name="translation"),
-            seconds=None if math.isinf(remaining) else max(remaining, 0.1),
-        )
-    except UnreadableError:
-        return False
-    return verdict.status is Status.PROVED
+def _independent(known: list[np.ndarray], found: list[np.ndarray]) -> list[np.ndarray]:
+    """Return those vectors that the ones before them do not span."""
+    out: list[np.ndarray] = []
+    for b in found:
+        if rank(np.stack([*known, *out, b]) % PRIME) > len(known) + len(out):
+            out.append(b)
+    return out
 
 
-def _shift(params: Any, vector: np.ndarray) -> Any:
-    """Return the constant tangent b, shaped like the parameters."""
-    leaves, tree = jax.tree.flatten(params)
-    cuts = np.cumsum([math.prod(x.shape) for x in leaves])[:-1]
-    parts = np.split(vector.astype(float), cuts)
-    shifts = [
-        0 * leaf + jnp.asarray(part.reshape(leaf.shape), leaf.dtype)
-        for leaf, part in zip(leaves, parts, strict=True)
-    ]
-    return jax.tree.unflatten(tree, shifts)
+def _field(vector: np.ndarray) -> Field:
+    return Field({}, {int(i): Fraction(int(vector[i])) for i in np.flatnonzero(vector)})
+
+
+def _axes(fields: Fields) -> list[tuple[int, int]]:
+    return [(leaf, k) for leaf, shape in enumerate(fields.points.shapes) for k in range(len(shape))]
+
+
+def _constant_along(fields: Fields, leaf: int, axis: int) -> list[np.ndarray]:
+    """Return the translations of a leaf that are 1 along an axis, at one place of the others."""
+    starts = np.cumsum([0, *(math.prod(shape) for shape in fields.points.shapes)])
+    shape = fields.points.shapes[leaf]
+    places = np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, -1)
+    out = []
+    for row in places.reshape(-1, shape[axis]):
+        vector = np.zeros(fields.size, dtype=np.int64)
+        vector[starts[leaf] + row] = 1
+        out.append(vector)
+    return out

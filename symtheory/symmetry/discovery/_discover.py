@@ -13,14 +13,14 @@ import numpy as np
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
 from symtheory.program import Deadline
+from symtheory.readable import require_readable
 from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import BOXED, intermediates, require
-from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
-from symtheory.symmetry.discovery._checks import check
+from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, NullSpace, solve, split
 from symtheory.symmetry.discovery._grading import weights
 from symtheory.symmetry.discovery._names import Kind, recognize
 from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
-from symtheory.symmetry.discovery._proof import Field, Prover, proved
+from symtheory.symmetry.discovery._proof import Field, Prover, proved, refuted
 from symtheory.symmetry.discovery._result import Discovery, Found, Group, describe, layout_of
 from symtheory.symmetry.discovery._structure import structure, symmetric_part
 from symtheory.symmetry.exports import approximate_symmetries
@@ -44,6 +44,11 @@ _MOST_LEFT_OUT = 0.1
 """Share of points left out for ties beyond which the others may be special."""
 _WEAKEST = 1e-9
 """Relative singular values below this are neither zero nor not."""
+_LOOSE = 1e-6
+"""Bounds above this, relative to the gradient, do not tell that a part of it is 0."""
+
+_ATTEMPTS = 3
+"""How often the equations are solved; after the first time with points of more magnitudes."""
 
 _ONE = Fraction(1)
 
@@ -80,9 +85,9 @@ def discover(
         progress: Called with (stage, done, total) as the search goes on.
 
     Raises:
-        InputError: The model has no parameters, a size is not bound, the loss draws random
-            numbers itself, the search needs more than `max_memory`, or `ignore_below` is no small
-            positive number.
+        InputError: A size is not bound, the loss cannot be read (it draws random numbers, has no
+            gradient, is nowhere finite), the search needs more than `max_memory`, or `ignore_below`
+            is no small positive number.
 
     Source: arXiv 2402.07193, exponential symmetries; arXiv 2307.00144, section on counting.
 
@@ -97,8 +102,8 @@ def discover(
     deadline = Deadline(seconds)
     report = progress or (lambda stage, done, total: None)
     report("trace the loss", 0, 0)
+    require_readable(model)
     prover = Prover(model, deadline)
-    check(model, prover.loss)
     approximate = None
     if ignore_below is not None:
         approximate = approximate_symmetries(model, ignore_below, seed=seed)
@@ -141,20 +146,29 @@ def _everything(
             if np.any(_live(points) & ~live):
                 live = _live(points)
                 blocks = split(grades, live)
-        report("solve for the generators", 0, 0)
-        space = solve(points, blocks)
-        deadline.check()
-        report("prove the generators", 0, 0)
-        evidence = _evidence(points, space, certified)
-        verdicts = prover.verdicts(space.fields, evidence)
-        kinds = _kinds(model, prover, space.fields, verdicts)
-        trivial = _trivial(model, prover, live, evidence)
+        for attempt in range(_ATTEMPTS):
+            report("solve for the generators", 0, 0)
+            space = solve(points, blocks)
+            deadline.check()
+            report("prove the generators", 0, 0)
+            evidence = _evidence(points, space, certified)
+            verdicts = prover.verdicts(space.fields, evidence)
+            kinds = _kinds(model, prover, space.fields, verdicts)
+            rows = [*zip(space.fields, kinds, verdicts, strict=True),
+                    *_along_unused(model, prover, space, evidence)]  # fmt: skip
+            trivial = _trivial(model, prover, live, evidence)
+            found = [*(verdict for *_, verdict in rows), *trivial.values()]
+            if attempt + 1 == _ATTEMPTS or all(v.status != Status.REFUTED for v in found):
+                break
+            # What holds near the origin fails elsewhere: points of more magnitudes tell.
+            points = points.join(sampler.draw(far=True))
+            live = live | _live(points)
+            blocks = split(grades, live)
     except BudgetError as error:
         return _undecided(model, str(error), started)
     report("structure of what was found", 0, 0)
     return _assemble(
-        model, space, blocks, points, kinds, verdicts, trivial, certified, live, started,
-        sampler.left_out,
+        model, space, points, rows, trivial, certified, live, started, sampler.left_out
     )  # fmt: skip
 
 
@@ -179,10 +193,12 @@ def _subject(model: Model) -> str:
 
 
 def _live(points: Points) -> np.ndarray:
-    """Tell which parameters the loss certainly depends on."""
+    """Tell which parameters the loss certainly depends on, or may for all that is known."""
     if points.gradient.residues is not None:
         return np.any(points.gradient.residues != 0, axis=0)
-    return np.any(np.abs(points.gradient.values) > points.gradient.errors, axis=0)
+    size, errors = np.abs(points.gradient.values), points.gradient.errors
+    told = errors <= _LOOSE * np.max(size, axis=1, keepdims=True, initial=0.0)
+    return np.any(size > errors, axis=0) | ~np.any(told, axis=0)
 
 
 def _evidence(points: Points, space: NullSpace, certified: bool) -> str:
@@ -209,8 +225,11 @@ def _trivial(model: Model, prover: Prover, live: np.ndarray, evidence: str) -> d
         proof = prover.shift([(list(model.leaves).index(name), -1)]) if whole else None
         how = proof.how if proof else prover.vanishes([Field({}, {i: _ONE}) for i in dead])
         claim = f"the loss does not depend on {label}: trivially symmetric there"
+        recheck = independence_claim(model, dead)
         if how:
-            out[label] = prove(claim, Derivation(how), independence_claim(model, dead))
+            out[label] = prove(claim, Derivation(how), recheck)
+        elif (outcome := recheck.test()).agrees is False:
+            out[label] = refuted(claim, outcome)
         else:
             out[label] = Verdict(Status.SUPPORTED, claim, how=evidence)
     return out
@@ -244,12 +263,26 @@ def _kinds(
     return out
 
 
+def _along_unused(
+    model: Model, prover: Prover, space: NullSpace, evidence: str
+) -> list[tuple[Field, Kind, Verdict]]:
+    """Return theta_j b for unused theta_j: proved where the loss is constant along b."""
+    found = space.along_unused
+    if not found:
+        return []
+    holds = [v.status == Status.PROVED for v in prover.verdicts(space.directions, evidence)]
+    fields = [field for _, field in found]
+    how = ["g . b = 0 is proved, and so is g . theta_j b = 0" if holds[k] else "" for k, _ in found]
+    verdicts = prover.told(fields, how, evidence)
+    return list(zip(fields, _kinds(model, prover, fields, verdicts), verdicts, strict=True))
+
+
 def _assemble(
-    model: Model, space: NullSpace, blocks: Blocks, points: Points, kinds: Sequence[Kind],
-    verdicts: Sequence[Verdict], trivial: dict[str, Verdict], certified: bool, live: np.ndarray,
-    started: float, left_out: Callable[[], float],
+    model: Model, space: NullSpace, points: Points, rows: list[tuple[Field, Kind, Verdict]],
+    trivial: dict[str, Verdict], certified: bool, live: np.ndarray, started: float,
+    left_out: Callable[[], float],
 ) -> Discovery:  # fmt: skip
-    rows = list(zip(space.fields, kinds, verdicts, strict=True))
+    tried = len(rows)
     # A candidate that fails when it is evaluated is no generator.
     failed = [row for row in rows if row[2].status == Status.REFUTED]
     rows = [row for row in rows if row[2].status != Status.REFUTED]
@@ -276,7 +309,7 @@ def _assemble(
     counts = f"{len(linear)} linear and {len(affine)} further affine generators"
     claim = f"the loss of {model.name} has {counts} and no others"
     if trivial:
-        claim += ", among the parameters it depends on"
+        claim += ", among those that move parameters it depends on"
     fields: dict[str, Any] = {
         "measured": {"proved": sum(done), "upper_bound": upper[1]},
         "reference": "arXiv 2402.07193, exponential symmetry",
@@ -296,7 +329,7 @@ def _assemble(
         status, clear = Status.INCONCLUSIVE, False
         how = f"comparisons tie at {share:.0%} of the random points, the others may be special"
     else:
-        status, how = Status.SUPPORTED, f"{bound}; {sum(done)} of {len(space.fields)} proved"
+        status, how = Status.SUPPORTED, f"{bound}; {sum(done)} of {tried} proved"
     if not clear:  # nothing found without a gap is reported as a generator
         linear, affine, algebra = [], [], structure([])
     if meets and not failed:

@@ -77,29 +77,35 @@ def _trivial(search: Search, seen: Measured) -> dict[str, Verdict]:
         parts = [k for k, part in enumerate(search.parts) if part.leaf == leaf]
         size = {k: float(np.max(seen.active[k], initial=0.0)) for k in parts}
         if any(x > SMALL * largest for x in size.values()):
-            dead = [search.parts[k].name for k in parts if not size[k]]
-            out |= {part: _unused(part, len(seen.active[parts[0]])) for part in dead}
+            for k in parts:
+                if not size[k]:
+                    _note(search, out, search.parts[k].name, search.entries(k), "")
             continue
         proof = search.prover.shift([(leaf, -1)])
         search.gap.unclear += not proof and any(size.values())
         if proof or not any(size.values()):
-            out[name] = _unused(name, len(seen.active[parts[0]]))
-            if proof:
-                places = np.arange(search.starts[leaf], search.starts[leaf + 1])
-                recheck = independence_claim(search.model, places)
-                out[name] = prove(out[name].claim, Derivation(proof.how), recheck)
-            search.drop(leaf)
+            entries = np.arange(search.starts[leaf], search.starts[leaf + 1])
+            _note(search, out, name, entries, proof.how if proof else "")
+            if name in out:
+                search.drop(leaf)
             if proof:
                 search.constants += count(list(search.model.leaves.values())[leaf])
     return out
 
 
-def _unused(name: str, points: int) -> Verdict:
-    return Verdict(
-        Status.SUPPORTED,
-        f"the loss does not depend on {name}: trivially symmetric there",
-        how=f"its gradient is exactly 0 at {points} random points",
-    )
+def _note(
+    search: Search, out: dict[str, Verdict], name: str, entries: np.ndarray, how: str
+) -> None:
+    """Add that the loss does not depend on some entries, unless it does at other magnitudes."""
+    claim = f"the loss does not depend on {name}: trivially symmetric there"
+    recheck = independence_claim(search.model, entries)
+    if how:
+        out[name] = prove(claim, Derivation(how), recheck)
+    elif recheck.test().agrees is False:
+        search.gap.refuted.append(claim)
+    else:
+        how = "its gradient is exactly 0 at all random points"
+        out[name] = Verdict(Status.SUPPORTED, claim, how=how)
 
 
 def _result(
@@ -115,8 +121,10 @@ def _result(
         f"relative singular values {gap.kept:.1e} kept, {gap.dropped:.1e} dropped, in double "
         "precision"
     )
-    if unfinished or gap.unclear:
+    if unfinished or gap.unclear or gap.refuted:
         why = unfinished or f"no clear gap in {gap.unclear} of the equations; {evidence}"
+        if gap.refuted and not unfinished:
+            why = f"holds at the points searched and fails at others: {'; '.join(gap.refuted)}"
         verdict = Verdict(Status.INCONCLUSIVE, claim, how=why)
     else:
         verdict = Verdict(Status.SUPPORTED, claim, how=evidence)

@@ -17,11 +17,19 @@ _KEPT = 1e-8
 
 @dataclasses.dataclass
 class Gap:
-    """The smallest relative singular value kept and the largest dropped, over many matrices."""
+    """The smallest relative singular value kept and the largest dropped, over many matrices.
+
+    Attributes:
+        kept: The smallest one kept.
+        dropped: The largest one dropped.
+        unclear: How many equations leave open which it is.
+        refuted: What solves the equations and fails at points of other magnitudes.
+    """
 
     kept: float = 1.0
     dropped: float = 0.0
     unclear: int = 0
+    refuted: list[str] = dataclasses.field(default_factory=list)
 
     def see(self, values: np.ndarray) -> None:
         """Take account of the relative singular values of one matrix."""

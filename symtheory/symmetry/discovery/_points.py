@@ -30,6 +30,8 @@ from symtheory.program import (
 _STEPS = 5 * 2**10
 _SCALE = 2**12
 """Coordinates are k/4096 with 0 < |k| <= 5120: exact in binary, of moderate size, rarely equal."""
+_FARTHEST = 24
+"""Far points are larger or smaller by a power of two up to this, leaf by leaf."""
 _LOOKED_AT = 64
 """Points that were left out and are looked at again."""
 
@@ -112,14 +114,17 @@ class Sampler:
         count = sum(int(np.prod(s.shape, dtype=int)) for s in jax.tree.leaves(self._structures[2]))
         return np.concatenate([sample, np.ones(count, dtype=bool)]).astype(bool)
 
-    def draw(self) -> Points:
+    def draw(self, far: bool = False) -> Points:
         """Return new points, those left out where a comparison could not be decided.
+
+        Args:
+            far: Draw parameters of many magnitudes.
 
         Raises:
             UnreadableError: A primitive cannot be read at exact points.
             BudgetError: The deadline has passed.
         """
-        params = [self._dyadic(s.shape) for s in jax.tree.leaves(self._structures[0])]
+        params = [self._dyadic(s.shape, far) for s in jax.tree.leaves(self._structures[0])]
         sample = self._sample()
         constants = [self._dyadic(s.shape) for s in jax.tree.leaves(self._structures[2])]
         inputs = [*params, *sample, *constants]
@@ -172,13 +177,20 @@ class Sampler:
         parts = [x.reshape(self._count, x.size // self._count) for x in parts]
         return concatenate([domain.constant(np.zeros((self._count, 0))), *parts], 1)
 
-    def _dyadic(self, shape: tuple[int, ...]) -> Numbers:
+    def _dyadic(self, shape: tuple[int, ...], far: bool = False) -> Numbers:
         steps = self._rng.integers(1, _STEPS + 1, (self._count, *shape))
         steps *= self._rng.choice(np.array([-1, 1]), steps.shape)
         residues = steps * pow(_SCALE, -1, PRIME) % PRIME
+        values = steps / _SCALE
+        if far:
+            powers = self._rng.integers(-_FARTHEST, _FARTHEST + 1, self._count)
+            powers = powers.reshape(-1, *(1 for _ in shape))
+            factors = [pow(2, int(n), PRIME) for n in powers.reshape(-1)]
+            residues = residues * np.array(factors).reshape(powers.shape) % PRIME
+            values = np.ldexp(values, powers)
         if not self._enclosed:
             return Numbers(residues, None)
-        return varying(Numbers(residues, Enclosure(steps / _SCALE, np.zeros(steps.shape))))
+        return varying(Numbers(residues, Enclosure(values, np.zeros(steps.shape))))
 
     def _sample(self) -> list[Any]:
         drawn = {}
@@ -216,8 +228,12 @@ class FloatSampler:
         value = jax.vmap(jax.value_and_grad(model.evaluate))
         self._function = jax.jit(value)
 
-    def draw(self) -> Points:
-        """Return new points; the error bounds are estimates of rounding, not rigorous."""
+    def draw(self, far: bool = False) -> Points:
+        """Return new points; the error bounds are estimates of rounding, not rigorous.
+
+        Args:
+            far: Draw parameters of many magnitudes.
+        """
         with jax.enable_x64(True):
             self._key, *keys = jax.random.split(self._key, 3)
             params, _, _ = self._model.structure(np.float64)
@@ -226,6 +242,12 @@ class FloatSampler:
                 jax.random.normal(k, (self._count, *s.shape), np.float64)
                 for k, s in zip(jax.random.split(keys[0], len(leaves)), leaves, strict=True)
             ]
+            if far:
+                powers = jax.random.randint(keys[1], (self._count,), -_FARTHEST, _FARTHEST + 1)
+                drawn = [
+                    x * 2.0 ** jax.random.permutation(k, powers).reshape(-1, *(1,) * (x.ndim - 1))
+                    for k, x in zip(jax.random.split(keys[0], len(leaves)), drawn, strict=True)
+                ]
             sample = self._model.sample(keys[1], (self._count,), np.float64)
             loss, gradient = self._function(jax.tree.unflatten(tree, drawn), sample)
         flat = lambda leaves: np.concatenate(

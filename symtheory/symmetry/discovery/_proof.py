@@ -31,10 +31,11 @@ from symtheory.program import (
 )
 from symtheory.symmetry._arguments import data_columns, exact_arguments
 from symtheory.symmetry._evaluated import fields_claim
+from symtheory.symmetry._inferred_span import INFERRED, is_inferred
 from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry._proof import degree_of, ring_text
 from symtheory.symmetry.discovery._shifts import Cancelled, cancelled
-from symtheory.verdict import Derivation, Status, Verdict, prove_each
+from symtheory.verdict import Derivation, Outcome, Status, Verdict, prove_each
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
 _CLAIM = "grad l(theta; z) . (A theta + b) = 0 for all theta and z"
@@ -259,20 +260,39 @@ class Prover:
     # --- both ---
 
     def verdicts(self, fields: Sequence[Field], evidence: str) -> list[Verdict]:
-        """Return one verdict per field: proved, or supported by the evidence it was found on."""
-        how: list[str] = [self._by_degrees(field) for field in fields]
+        """Return one verdict per field: proved, or supported by the evidence it was found on.
+
+        What is not proved is evaluated as well, at points of many magnitudes: units that are linear
+        near the origin need not be so far away. A field that fails there is refuted.
+        """
+        inferred = [is_inferred(self._model, field.matrix, field.shift) for field in fields]
+        how: list[str] = [
+            INFERRED if known else self._by_degrees(field)
+            for field, known in zip(fields, inferred, strict=True)
+        ]
         rest = [k for k, text in enumerate(how) if not text]
         if rest:
             together = self._family([fields[k] for k in rest])
             for k, text in zip(rest, together, strict=True):
                 how[k] = text
+        return self.told(fields, how, evidence)
+
+    def told(self, fields: Sequence[Field], how: Sequence[str], evidence: str) -> list[Verdict]:
+        """Return one verdict per field, given how each was proved (empty where it was not)."""
         if self._loss.redefines_derivatives:
             evidence = (
                 f"{evidence}, of the loss's value; its gradient is stopped or redefined, so that "
                 "training need not follow the symmetry"
             )
+        out = proved(self._model, fields, how)
+        left = [k for k, verdict in enumerate(out) if verdict is None]
         unproved = _unproved(evidence, self._loss.redefines_derivatives)
-        return [verdict or unproved for verdict in proved(self._model, fields, how)]
+        if self._loss.redefines_derivatives:  # the gradient that is evaluated is another one
+            return [verdict or unproved for verdict in out]
+        outcomes = fields_claim(self._model, [fields[k] for k in left]).test_each()
+        for k, outcome in zip(left, outcomes, strict=True):
+            out[k] = unproved if outcome.agrees is not False else refuted(_CLAIM, outcome)
+        return [verdict or unproved for verdict in out]
 
     def _by_degrees(self, field: Field) -> str:
         if not field.is_diagonal:
@@ -312,6 +332,14 @@ def proved(model: Model, fields: Sequence[Field], how: Sequence[str]) -> list[Ve
     )
     by_place = dict(zip(known, found, strict=True))
     return [by_place.get(k) for k in range(len(fields))]
+
+
+def refuted(claim: str, outcome: Outcome) -> Verdict:
+    """Return the verdict on a claim that fails when it is evaluated."""
+    return Verdict(
+        Status.REFUTED, claim, how=outcome.how, residual=outcome.residual, witness=outcome.witness,
+        reference=_REFERENCE,
+    )  # fmt: skip
 
 
 def _unproved(evidence: str, redefined: bool) -> Verdict:

@@ -84,6 +84,15 @@ class Search:
         self.places = {size: row for size, row in self.places.items() if row}
         self.dropped.add(leaf)
 
+    def entries(self, part: int) -> np.ndarray:
+        """Return where the entries of a part stand among the flattened parameters."""
+        owner = self.parts[part]
+        entries = np.arange(self.starts[owner.leaf], self.starts[owner.leaf + 1])
+        if owner.index is None:
+            return entries
+        size = math.prod(owner.shape)
+        return entries[owner.index * size : (owner.index + 1) * size]
+
     def measure(self) -> Measured:
         """Return contractions at enough points for every linear system below."""
         most = max([len(self.parts), *(2 * len(row) for row in self.places.values())])
@@ -371,9 +380,10 @@ class Search:
             for place in places if proof else ():
                 self.charges.shifts(place)
             name = "logit shift" if proof and proof.logit else "shift"
+            slices = [self.parts[place.part].index for place in places]
             self._add(f"{name} of {self._texts(dict.fromkeys(places, Fraction(1)))}", sum(counts),
                       0, dict.fromkeys(places, Fraction(1)), sum(counts) if proof else 0,
-                      proof.how if proof else "", shift_claim(self.model, leaf, axis),
+                      proof.how if proof else "", shift_claim(self.model, leaf, axis, slices),
                       affine=True)  # fmt: skip
 
     # --- bookkeeping ---
@@ -403,6 +413,9 @@ class Search:
         leaves = tuple(dict.fromkeys(self.parts[place.part].name for place in places))
         if proved == count:
             verdict = prove(name, Derivation(how), recheck)
+        elif recheck.test().agrees is False:  # at points of other magnitudes
+            self.gap.refuted.append(name)
+            return
         else:
             text = f"{proved} of {count} proved; the rest vanish at all points"
             verdict = Verdict(Status.SUPPORTED, name, how=text)

@@ -46,13 +46,23 @@ def _applied(array: np.ndarray, factor: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(np.tensordot(factor, array, axes=(1, axis)), 0, axis)
 
 
-def shift_claim(model: Model, leaf: int, axis: int) -> Claim:
-    """Return "terms that are constant along an axis of a leaf cancel in the loss"."""
+def shift_claim(model: Model, leaf: int, axis: int, slices: Sequence[int | None]) -> Claim:
+    """Return "terms that are constant along an axis of a leaf cancel in the loss".
+
+    Args:
+        model: The model.
+        leaf: Number of the leaf.
+        axis: The axis along which the terms are constant.
+        slices: Indices along the first axis of those slices that are shifted; None for all.
+    """
     subject = Subject.of(model)
     shape = subject.shapes[leaf]
     start = sum(subject.sizes[:leaf])
     rng = np.random.default_rng(leaf)
     along = rng.normal(size=tuple(1 if k == axis else n for k, n in enumerate(shape)))
-    values = np.broadcast_to(along, shape).reshape(-1)
-    shift = {start + k: float(x) for k, x in enumerate(values)}
+    values = np.array(np.broadcast_to(along, shape))
+    if None not in slices:
+        values[np.setdiff1d(np.arange(shape[0]), np.array(slices, dtype=int))] = 0.0
+    values = values.reshape(-1)
+    shift = {start + k: float(x) for k, x in enumerate(values) if x}
     return Flows(subject, [sparse_action(subject.dimension, {}, shift)])

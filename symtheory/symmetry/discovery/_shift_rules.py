@@ -12,6 +12,7 @@ import numpy as np
 
 from symtheory.errors import SymtheoryError, UnreadableError
 from symtheory.exact import rational
+from symtheory.program import kind_of_type, rounds
 from symtheory.symmetry.discovery._shift_movement import MOVEMENT
 from symtheory.symmetry.discovery._shift_places import first_places, indexed_axes
 
@@ -106,13 +107,17 @@ class Rules:
         return Change(kind, shape, kept, term, Fraction(1))
 
     def apply(
-        self, name: str, params: Any, inputs: list[Change], shapes: list[Shape], kinds: list[str]
+        self, name: str, params: Any, inputs: list[Change], shapes: list[Shape], types: list[Any]
     ) -> list[Change]:
         """Return what becomes of the inputs.
 
         Raises:
             NotFollowedError: It is not known.
         """
+        # An array without entries does not change, and neither does what is made of it.
+        inputs = [fixed(x.shape) if 0 in x.shape else x for x in inputs]
+        if all(0 in shape for shape in shapes):
+            return [fixed(shape) for shape in shapes]
         if name in ("broadcast_in_dim", "reshape", "squeeze", "transpose") and not inputs[0].kind:
             return [self._moved(name, params, shapes[0], inputs)]
         if not any(x.kind for x in inputs):
@@ -121,7 +126,9 @@ class Rules:
                 return [dataclasses.replace(fixed(shapes[0]), finite=True)]
             return [fixed(shape) for shape in shapes]
         self.met = True
-        if name == "convert_element_type" and kinds[0] == "f":
+        if any(map(rounds, types)):
+            raise NotFollowedError(f"a term that is added is rounded by {name!r}")
+        if name == "convert_element_type" and kind_of_type(types[0]) == "f":
             return [inputs[0]]
         if name in MOVEMENT and name not in ("pad", "reduce_precision") and len(shapes) == 1:
             return [self._moved(name, params, shapes[0], inputs)]

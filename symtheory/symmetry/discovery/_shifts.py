@@ -115,7 +115,7 @@ def _walk(
             held = [fixed(np.shape(value)) for value in closed.consts] if closed else []
             outputs = _walk(inner, held, inputs, rules)
         else:
-            kinds = [variable.aval.dtype.kind for variable in equation.outvars]
-            outputs = rules.apply(name, params, inputs, shapes, kinds)
+            types = [variable.aval.dtype for variable in equation.outvars]
+            outputs = rules.apply(name, params, inputs, shapes, types)
         values.update(zip(equation.outvars, outputs, strict=True))
     return [look_up(atom) for atom in jaxpr.outvars]

@@ -363,11 +363,12 @@ class Arithmetic(Movement):
 
     def _cast(self, kind: str, x: Plain) -> Plain:
         self.no_mixing(x)
-        if kind != "real":
+        if kind not in ("real", "bit"):
             self.vanish(x.terms.scale)
             self.vanish(x.terms.shift)
             odd = kind in ("integer", "reduce_precision") or "float" in kind
-            if not odd:  # an unsigned integer wraps around
+            odd = odd and not kind.endswith("u")  # a float without a sign
+            if not odd:  # an integer wraps around
                 self.vanish(x.terms.sign, True)
             terms = Terms(sign=x.terms.sign if odd else NOTHING)
             return self.plain(x.axes, terms, x.hidden, x.data)

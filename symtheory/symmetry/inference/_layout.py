@@ -159,6 +159,9 @@ def _value(
             _value(domain, out, leaf, (*block, k), part) for k, part in enumerate(layout.parts)
         )
         return Blocks(layout.axis, layout.outer, parts)
+    shape = tuple(math.prod(sizes) for sizes in layout.sizes)
+    if not math.prod(shape):  # without entries it is a constant, and nothing acts on it
+        return domain.constant(np.zeros(shape))
     axes: list[Slots] = []
     for axis, sizes in enumerate(layout.sizes):
         slots = []

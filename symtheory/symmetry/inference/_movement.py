@@ -17,6 +17,7 @@ from symtheory.symmetry.inference._values import (
     CONSTANT,
     FIXED,
     INVARIANT,
+    ZERO,
     Blocks,
     Plain,
     Slot,
@@ -38,6 +39,8 @@ class Movement(Reshapes):
     def take(self, x: Value, places: np.ndarray, axis: int, fill: Any = None) -> Value:
         """See `Domain.take`: slices, strides, copies and concatenations of these keep atoms."""
         places = np.asarray(places, dtype=np.int64)
+        if not len(places):
+            return self.filled((*x.shape[:axis], 0, *x.shape[axis + 1 :]), ZERO)
         if isinstance(x, Blocks) and x.axis != axis:
             return Blocks(
                 x.axis, x.outer, tuple(self.take(part, places, axis, fill) for part in x.parts)

@@ -10,7 +10,7 @@ from symtheory.program import NO_DEADLINE, Deadline, Operation, Program
 from symtheory.program._known import KNOWN, is_known
 from symtheory.symmetry.inference._alignment import LINEAR
 from symtheory.symmetry.inference._arithmetic import Arithmetic
-from symtheory.symmetry.inference._constraints import PERMUTATION
+from symtheory.symmetry.inference._constraints import MIXING, PERMUTATION
 from symtheory.symmetry.inference._values import (
     ATOM,
     CONSTANT,
@@ -104,7 +104,7 @@ class Transformations(Arithmetic):
         """
         if not length:
             return [*carry, *(self.filled((0, *shape), INVARIANT) for shape in collected)]
-        steps, slices = self._entered(sequences, length)
+        steps, slices = self._entered(sequences, length, bool(carry))
         start = [self.lift(x) for x in carry]
         held = list(start)
         for _ in range(_MOST_ROUNDS):
@@ -128,13 +128,20 @@ class Transformations(Arithmetic):
         ]
         return [*out, *(self._collected(y, steps) for y in outputs[len(out) :])]
 
-    def _entered(self, sequences: Sequence[Value], length: int) -> tuple[Slots, list[Value]]:
-        """Return the slot of the steps, and the slices of which each stands for all."""
+    def _entered(
+        self, sequences: Sequence[Value], length: int, carries: bool
+    ) -> tuple[Slots, list[Value]]:
+        """Return the slot of the steps, and the slices of which each stands for all.
+
+        Where nothing is carried from step to step their order does not matter: steps may be
+        exchanged, with what is stacked along them, unless something else is that does not move.
+        """
         values = [self.merged(x) if isinstance(x, Blocks) and x.axis == 0 else x for x in sequences]
         values = [self._over(x, lambda part: self._single(part)) for x in values]
         stacked = [p.axes[0][0] for x in values for p in pieces(x) if p.axes[0]]
         atoms = [s for s in stacked if s.kind == ATOM]
-        self.restrict(atoms, PERMUTATION)
+        ordered = carries or any(s.kind == FIXED for s in stacked)
+        self.restrict(atoms, PERMUTATION if ordered else MIXING)
         self.log.unite(
             [(a.atom, b.atom) for a, b in itertools.pairwise(atoms)], [False] * (len(atoms) - 1)
         )

@@ -11,10 +11,14 @@ import numpy as np
 from symtheory import shapes
 from symtheory.errors import InputError
 from symtheory.model import Model
+from symtheory.readable import nowhere_finite
+from symtheory.verdict import QUICKLY
 
 POINTS = 6
 _TRIED = 4 * POINTS
 _MOST = 200
+_ROUNDING = 1e-12
+"""Relative gradients up to this count as none: sums and differences of the same may leave some."""
 
 Axis = tuple[int, int]
 """Number of a leaf, and one of its axes (0 for a scalar)."""
@@ -45,8 +49,8 @@ class Probe:
             def loss(leaves: Any, z: Any) -> Any:
                 return model.evaluate(jax.tree.unflatten(self.tree, leaves), z, values)
 
-            self._loss = jax.jit(jax.vmap(loss))
-            self._slope = jax.jit(jax.vmap(jax.grad(loss)))
+            self._loss = jax.jit(jax.vmap(loss), compiler_options=QUICKLY)
+            self._slope = jax.jit(jax.vmap(jax.grad(loss)), compiler_options=QUICKLY)
             # Half of the points are positive: scales, variances and the like may have to be.
             drawn = [rng.normal(size=(_TRIED, *shape)) for shape in self.shapes]
             theta = [np.concatenate([x[: _TRIED // 2], np.abs(x[_TRIED // 2 :])]) for x in drawn]
@@ -56,11 +60,7 @@ class Probe:
                 z = model.sample(jax.random.key(seed), (_TRIED,), np.float64)
             finite = np.flatnonzero(np.isfinite(np.asarray(self._loss(theta, z))))[:POINTS]
             if not len(finite):
-                raise InputError(
-                    f"the loss of {model.name} is NaN or infinite at all of {_TRIED} random "
-                    "points; check its domain (logarithms, roots, quotients), or write its "
-                    "parameters so that any value is allowed, as in jnp.exp(p) for a scale"
-                )
+                raise InputError(nowhere_finite(model, _TRIED))
             chosen = np.resize(finite, POINTS)
             self.theta = [x[chosen] for x in theta]
             self.sample = jax.tree.map(lambda x: np.asarray(x)[chosen], z)
@@ -87,7 +87,12 @@ def unit_axes(probe: Probe) -> list[list[Axis]]:
     If all weights of a unit along one axis are zero, no gradient reaches its weights along the
     others: axes are linked where that happens.
     """
-    axes = [(k, a) for k, shape in enumerate(probe.shapes) for a in range(max(len(shape), 1))]
+    axes = [
+        (k, a)
+        for k, shape in enumerate(probe.shapes)
+        if math.prod(shape)  # a leaf without entries has no units
+        for a in range(max(len(shape), 1))
+    ]
     axes = axes[:_MOST]
     size = {(k, a): (probe.shapes[k] or (1,))[a] for k, a in axes}
     before = probe.slopes(probe.theta)
@@ -110,7 +115,8 @@ def unit_axes(probe: Probe) -> list[list[Axis]]:
                 continue
             left, was = (_unit(g[other[0]], other[1], unit) for g in (after, before))
             rest = _others(after[other[0]], other[1], unit)
-            if not np.any(left) and np.any(was) and (size[axis] == 1 or np.any(rest)):
+            gone = np.max(left, initial=0.0) <= _ROUNDING * np.max(was, initial=0.0)
+            if gone and np.any(was) and (size[axis] == 1 or np.any(rest)):
                 owner[root(other)] = root(axis)
     groups: dict[Axis, list[Axis]] = {}
     for axis in axes:

@@ -15,6 +15,7 @@ from symtheory.domains import Polynomials, Ring, Symbols
 from symtheory.errors import BudgetError, UnreadableError
 from symtheory.model import Model
 from symtheory.program import Deadline, read_function
+from symtheory.readable import require_readable
 from symtheory.symmetry import exact_arguments
 from symtheory.theory._lower import lower
 from symtheory.theory._moments import Moments
@@ -61,7 +62,9 @@ def population_loss(
     Raises:
         InputError: Something of the model is not bound.
     """
-    model.require_bound()
+    require_readable(model.require_bound())
+    if not model.laws:  # nothing is random
+        return PopulationLoss(lambda params: model.evaluate(params, {}))
     rows = _all_rows(model)
     if rows is not None:
         return PopulationLoss(lambda params: _average(model, params, rows))

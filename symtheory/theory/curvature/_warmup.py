@@ -12,6 +12,7 @@ import numpy as np
 
 from symtheory.errors import BudgetError, InputError, UnreadableError
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.theory._gradient_noise import read_gradient_noise
 from symtheory.theory._lower import lower
 from symtheory.theory.curvature._sharpness import Sharpness, sharpness
@@ -156,8 +157,9 @@ def _require_symmetry(model: Model, params: Any, pair: GLPair, leaves: Any) -> N
     Raises:
         InputError: It does not.
     """
-    model.require_bound()
+    require_readable(model.require_bound())
     pool = model.sample(jax.random.key(1), (_PROBES,), jnp.float64)
+    gradient = jax.grad(model.evaluate)
     names = list(leaves)
     left = {factor.leaf for factor in pair.left}
     right = {factor.leaf for factor in pair.right}
@@ -167,7 +169,7 @@ def _require_symmetry(model: Model, params: Any, pair: GLPair, leaves: Any) -> N
         flat, tree = jax.tree.flatten(params)
         moved = [scale[n] * jnp.asarray(x, jnp.float64) for n, x in zip(names, flat, strict=True)]
         point = jax.tree.unflatten(tree, moved)
-        slopes = jax.vmap(jax.grad(model.evaluate), (None, 0))(point, pool)
+        slopes = jax.vmap(gradient, (None, 0), axis_size=_PROBES)(point, pool)
         along, size = jnp.zeros(_PROBES), jnp.zeros(_PROBES)
         for name, leaf, slope in zip(names, moved, jax.tree.leaves(slopes), strict=True):
             sign = (name in left) - (name in right)
@@ -205,7 +207,8 @@ def _variances(model: Model, params: Any, pair: GLPair, leaves: Any) -> tuple[fl
         except (UnreadableError, BudgetError):
             pass
     pool = model.sample(jax.random.key(0), (_SAMPLES,), jnp.float64)
-    gradients = jax.vmap(jax.grad(model.evaluate), (None, 0))(params, pool)
+    gradient = jax.grad(model.evaluate)
+    gradients = jax.vmap(gradient, (None, 0), axis_size=_SAMPLES)(params, pool)
     shaped = {
         name: jnp.reshape(g, (_SAMPLES, *np.shape(leaf)))
         for (name, leaf), g in zip(leaves.items(), jax.tree.leaves(gradients), strict=True)

@@ -147,16 +147,19 @@ class TensorExpression:
         used = {symbol for factor, _ in self.terms for symbol in factor.free_symbols}
         needed = {name for name, symbol in self.settings.items() if symbol in used}
 
+        @functools.partial(jax.jit, static_argnums=0)  # one program, not one per contraction
+        def contracted(sizes: tuple[tuple[str, int], ...], weights: Any, arrays: Any) -> Any:
+            parts = (contract(body, dict(sizes), arrays, xp=jnp) for _, body in self.terms)
+            return sum(weight * part for weight, part in zip(weights, parts, strict=True))
+
         def function(params: Any = None, **values: Any) -> Any:
             missing = sorted(needed - set(values))
             if missing:
                 raise TypeError(f"this expression also needs {', '.join(missing)}")
             numbers = [values.get(name, 0.0) if name in needed else 1.0 for name in self.settings]
             arrays, sizes = self._arrays(params, values)
-            return sum(
-                factor(*numbers) * contract(body, sizes, arrays, xp=jnp)
-                for factor, (_, body) in zip(factors, self.terms, strict=True)
-            )
+            weights = [factor(*numbers) for factor in factors]
+            return contracted(tuple(sorted(sizes.items())), weights, arrays)
 
         return function
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from symtheory.errors import InputError
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.symmetry import discover
 from symtheory.theory.slow._algebra import Algebra, algebra_of, exponentials
 from symtheory.theory.slow._dynamics import Dynamics
@@ -72,8 +73,13 @@ def slow_flow(
     >>> flow.hessian_rank, flow.orbit_dimension, bool(flow.rates[0] < 0)
     (1, 1, True)
     """
-    model.require_bound()
+    require_readable(model.require_bound())
     model.check_params(params)
+    if not model.laws:
+        raise InputError(
+            f"the loss of {model.name} reads no random array, so its gradient has no noise and "
+            "nothing moves along its minima; give one in Model(random=...)"
+        )
     if method not in ("auto", "dense", "lanczos"):
         raise InputError(f"method is 'auto', 'dense' or 'lanczos', got {method!r}")
     for name, value, least in (

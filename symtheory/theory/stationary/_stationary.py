@@ -11,6 +11,7 @@ import sympy
 from symtheory.errors import InputError
 from symtheory.exact import rational
 from symtheory.model import Model
+from symtheory.readable import require_readable
 from symtheory.theory.stationary._density import Coefficients
 from symtheory.theory.stationary._drift import Series, polynomial, scalar_diffusion
 from symtheory.theory.stationary._law import StationaryLaw
@@ -59,7 +60,7 @@ def stationary_law(
     >>> law.kind, law.mean, law.variance, law.collapse_temperature
     ('gamma', 23/25, 92/625, 1)
     """
-    diffusion = scalar_diffusion(model, seconds)
+    diffusion = scalar_diffusion(require_readable(model), seconds)
     t = _temperature(temperature, diffusion.names)
     gamma = _number("weight_decay", weight_decay)
     v = _symbol("v", diffusion.names)
@@ -120,7 +121,8 @@ def _zero_flux(slope: Any, drift: Any, spread: Any, v: sympy.Symbol) -> Verdict:
     rng = np.random.default_rng(0)
     points = rng.uniform(0.2, 3.0, (len(symbols), 24))
     left, right = (
-        np.broadcast_to(sympy.lambdify(symbols, side, "numpy")(*points), 24) for side in sides
+        np.broadcast_to(sympy.lambdify(symbols, sympy.N(side, 20), "numpy")(*points), 24)
+        for side in sides  # (in floats: integers may be too large for NumPy)
     )
     # The two sides are sums of terms of either sign.
     size = np.abs(left) + np.max(np.abs(left))
