@@ -1,5 +1,7 @@
 """Laws against simulations, on models where the outcome is known, each with its control."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 import symtheory as st
 from symtheory.comparison import experiment, initialization_independence, plan, starting_points
+from symtheory.errors import BudgetError
+from symtheory.program import Deadline
 from symtheory.zoo import load
 
 
@@ -214,6 +218,43 @@ def test_different_orbits_are_not_called_one_equilibrium():
         for k, start in enumerate(starting_points(model, 2))
     ]
     assert initialization_independence(law, runs).status == "refuted"
+
+
+RELU = st.Model(
+    lambda p, z: jnp.mean((p["V"] @ jax.nn.relu(p["W"] @ z["x"]) - z["y"]) ** 2),
+    {"W": (3, 2), "V": (2, 3)},
+    {"x": st.Normal(2), "y": st.Normal(2)},
+    name="units",
+)
+
+
+def test_an_experiment_keeps_its_time_limit_and_says_what_is_missing():
+    law = st.derive(RELU, st.discover(RELU).family())
+    assert law.noise is not None and not law.noise.smooth
+    settings = plan(law, RELU, replicas=4, learning_rate=0.01, steps=100, starts=2)
+    over = experiment(law, RELU, settings, deadline=Deadline(0.0))
+    assert over.verdict.status == "inconclusive" and not over.runs
+    assert any("starts 1 to 2" in part.claim for part in over.verdict.parts)
+    done = experiment(law, RELU, settings)
+    assert len(done.runs) == len(done.predictions) == 2
+
+
+def test_a_plan_under_a_time_limit_takes_fewer_steps():
+    law = st.derive(RELU, st.discover(RELU).family())
+    began = time.monotonic()
+    hasty = plan(law, RELU, replicas=4, deadline=Deadline(2.0))
+    assert time.monotonic() - began < 30  # compilation is not interrupted
+    assert hasty.steps >= 1000 and hasty.dynamics.learning_rate > 0
+    with pytest.raises(BudgetError, match=r"came to time .* of 1e"):
+        law.noether_flow(hasty.starts[0], [1e9], temperature=0.01, deadline=Deadline(0.5))
+
+
+def test_independence_of_the_start_needs_two_starts():
+    example = load("scalar-factor")
+    law = st.derive(example.bound(), example.symmetries["rescaling"])
+    settings = plan(law, example.bound(), replicas=4, learning_rate=0.01, steps=200, starts=1)
+    claims = [part.claim for part in experiment(law, example.bound(), settings).verdict.parts]
+    assert not any("initialization" in claim for claim in claims)
 
 
 def test_sde_agrees_with_the_law_too(scalar):
