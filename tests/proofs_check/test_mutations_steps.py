@@ -227,7 +227,7 @@ CALLER: dict[tuple[str, str], str] = {
 ROWS = [(where, Step(*row)) for where, rows in PLANTED.items() for row in rows]
 
 
-def steps(id, function, monkeypatch, change=None):
+def steps(id: str, function: str, monkeypatch, change=None):
     """Return the verdict on the steps of a function, with its source or another one changed."""
     [statement] = proofs_check.find([id])
     module = importlib.import_module(f"proofs_check.{statement.file}")
