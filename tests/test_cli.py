@@ -235,6 +235,23 @@ def test_discover_reports_a_constant_leaf_once(symtheory, discovered):
     assert "no upper bound" in done.stdout
 
 
+def test_discover_explains_and_tables(symtheory, discovered, tmp_path):
+    picture = tmp_path / "axes.png"
+    options = ["--explain", "--table", "--ignore-below", "1e-4", "--picture", str(picture)]
+    done = symtheory("discover", f"{discovered}:net", "--json", *options)
+    data = json.loads(done.stdout)
+    assert {row["kind"] for row in data["parameter_table"]} <= {
+        "invariant",
+        "homogeneous",
+        "neither",
+    }
+    assert data["explanation"]["group"] and data["explanation"]["axes"]
+    assert data["approximate"]["ignore_below"] == 1e-4
+    assert data["picture"] == str(picture) and picture.stat().st_size > 1000
+    done = symtheory("discover", f"{discovered}:net", "--explain", "--table", "--latex")
+    assert done.stdout.count(r"\begin{tabular}") == 2
+
+
 def test_discover_without_time_is_inconclusive(symtheory, discovered):
     done = symtheory("discover", f"{discovered}:net", "--budget", "0.001")
     assert done.returncode == 3

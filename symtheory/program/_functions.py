@@ -26,10 +26,8 @@ class Function:
         kind: "real", or "truth" where it gives truth values.
         value_at_zero: f(0) as (numerator, denominator), or None.
         limits: f(-inf) and f(inf); None where there is none.
-        sympy: Its name in SymPy, or a function of SymPy expressions (given as source of the module
-            `domains`); "" where SymPy has none.
-        arb: The method of Arb's balls, "" where the domain has its own way.
-        derivative: f'(x) by the names of other rows: see `symtheory.domains`.
+        sympy: Its name in SymPy; "" where SymPy has none, and the domain its own way.
+        arb: The method of Arb's balls; "" where the domain has its own way.
     """
 
     parity: str = ""

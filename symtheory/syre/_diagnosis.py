@@ -91,13 +91,14 @@ def diagnose(
         for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
     }
     leaves = list(named.values())
+    sizes = [leaf.shape for leaf in leaves]
     mirrors = []
     dead: dict[str, dict[float, int]] = {}
     duplicated: dict[str, dict[float, int]] = {}
     for item in reflections:
-        if isinstance(item, FoundReflections) and _by_rows(item, leaves):
+        if isinstance(item, FoundReflections) and item.moves_rows(sizes):
             table = rows_of(leaves, item)
-            mirrors.append(_of_rows(item, table, limits))
+            mirrors.append(_of_rows(item, leaves, limits))
             group = ", ".join(item.leaves)
             dead[group], duplicated[group] = _idle(table, limits)
         else:
@@ -125,28 +126,30 @@ def rows_of(leaves: list[np.ndarray], found: FoundReflections) -> np.ndarray:
     return np.concatenate(blocks, axis=1)
 
 
-def _by_rows(found: FoundReflections, leaves: list[np.ndarray]) -> bool:
-    if not found.axes or len(dict(found.axes)) < len(found.axes):
-        return False
-    leaf, axis = found.axes[0]
-    units = leaves[leaf].shape[axis] if leaves[leaf].ndim else 1
-    everyone = {"swap": units * (units - 1) // 2, "flip": units}
-    return found.kind == "rotation" or found.count == everyone.get(found.kind)
-
-
-def _of_rows(found: FoundReflections, table: np.ndarray, limits: list[float]) -> MirrorDistance:
+def _of_rows(
+    found: FoundReflections, leaves: list[np.ndarray], limits: list[float]
+) -> MirrorDistance:
+    table = rows_of(leaves, found)
     scale = _typical(table)
     if found.kind == "flip":
         distances = np.linalg.norm(table, axis=1)
-    elif found.kind == "swap":
+    elif found.kind in ("swap", "signed swap"):
         upper = np.triu_indices(len(table), 1)
-        distances = _pairwise(table)[upper] / np.sqrt(2)
+        other = table * _signs(found, leaves)
+        distances = _pairwise(table, other)[upper] / np.sqrt(2)
     else:  # the direction a with the smallest |a^T w|
         distances = np.linalg.svd(table, compute_uv=False)
         distances = np.append(distances, np.zeros(len(table) - len(distances)))
     distances = distances / scale
     members = 0 if found.kind == "rotation" else len(distances)
     return MirrorDistance(found.name, float(distances.min()), _below(distances, limits), members)
+
+
+def _signs(found: FoundReflections, leaves: list[np.ndarray]) -> np.ndarray:
+    """Return -1 for the weights of a unit whose sign changes when it is exchanged."""
+    axes = dict(found.axes).items()
+    sizes = [leaves[leaf].size // (leaves[leaf].shape or (1,))[axis] for leaf, axis in axes]
+    return np.repeat([-1.0 if axis in found.signed else 1.0 for axis in axes], sizes)
 
 
 def _of_one(params: Any, reflection: Reflection, name: str, limits: list[float]) -> MirrorDistance:
@@ -165,7 +168,7 @@ def _idle(table: np.ndarray, limits: list[float]) -> tuple[dict[float, int], dic
     """Count rows that are nearly zero, and rows that nearly repeat an earlier one (zeros aside)."""
     scale = _typical(table)
     norms = np.linalg.norm(table, axis=1) / scale
-    apart = _pairwise(table) / scale
+    apart = _pairwise(table, table) / scale
     dead = _below(norms, limits)
     twice = {}
     for limit in limits:
@@ -175,9 +178,9 @@ def _idle(table: np.ndarray, limits: list[float]) -> tuple[dict[float, int], dic
     return dead, twice
 
 
-def _pairwise(table: np.ndarray) -> np.ndarray:
+def _pairwise(table: np.ndarray, other: np.ndarray) -> np.ndarray:
     # Differences row by row, not by Gram: duplicates have to come out at exactly 0.
-    return np.stack([np.linalg.norm(table - row, axis=1) for row in table])
+    return np.stack([np.linalg.norm(other - row, axis=1) for row in table])
 
 
 def _typical(table: np.ndarray) -> float:

@@ -80,9 +80,10 @@ def _in_floats(model: RemovedModel, reflection: Reflection) -> Claim:
         theta, constants = theta_of(subject.pack(flat)), {**known, **data[1]}
         loss = lambda p: model.evaluate(p, data[0], constants)
         weights = jax.tree.map(lambda x, b: x + b, theta, model.bias)
-        # The gradient of l at the same weights, so that what cancels in P stays in sight.
+        # The gradient of l at the same weights, so that what cancels in P stays in sight. Rounding
+        # is relative to its largest entry: where 1 - tanh(h)^2 is near 0, few of its digits hold.
         plain = jax.grad(lambda p: base.evaluate(p, data[0], constants))(weights)
-        return reflection.project(jax.grad(loss)(theta)), jax.tree.map(jax.numpy.abs, plain)
+        return reflection.project(jax.grad(loss)(theta)), _largest(plain)
 
     def pull(flat: Any, data: Any) -> Any:
         theta = theta_of(subject.pack(flat))
@@ -98,6 +99,13 @@ def _in_floats(model: RemovedModel, reflection: Reflection) -> Claim:
     return Equality(
         lambda p, z: total(slope(p, z)), lambda p, z: total(pull(p, z)), draw, points=24
     )
+
+
+def _largest(tree: Any) -> Any:
+    """Return the size of the largest entry of a pytree, at all of its entries."""
+    sizes = [jax.numpy.max(jax.numpy.abs(leaf), initial=0.0) for leaf in jax.tree.leaves(tree)]
+    largest = jax.numpy.max(jax.numpy.stack(sizes))
+    return jax.tree.map(lambda leaf: jax.numpy.full_like(leaf, largest), tree)
 
 
 def gradient_gap(model: RemovedModel, reflection: Reflection) -> Callable[..., Any]:

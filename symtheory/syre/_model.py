@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from symtheory import shapes
@@ -122,14 +123,21 @@ def remove_symmetries(
     gamma, place, weights = float(weight_decay), bias, diagonal
 
     def loss(params: Any, *rest: Any) -> Any:
-        value = model.loss(to_weights(params, place), *rest)
-        return value + gamma * squared_norm(params, place, weights)
+        # In the precision of the parameters, whatever it is at each call.
+        center = _like(params, place)
+        scales = None if weights is None else _like(params, weights)
+        value = model.loss(to_weights(params, center), *rest)
+        return value + gamma * squared_norm(params, center, scales)
 
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(Model)}
     fields |= {"loss": loss, "name": f"{model.name} without symmetries"}
     return RemovedModel(
         **fields, base=model, bias=bias, weight_decay=gamma, diagonal=diagonal, sigma0=sigmas
     )
+
+
+def _like(params: Any, tree: Any) -> Any:
+    return jax.tree.map(lambda x, leaf: jnp.asarray(leaf, jnp.result_type(x)), params, tree)
 
 
 def _numpy(tree: Any) -> Any:

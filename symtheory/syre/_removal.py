@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from symtheory import shapes
 from symtheory.errors import BudgetError
 from symtheory.exact import rational
 from symtheory.symmetry import Exponential, FoundReflections, Reflection, read_generator
@@ -39,7 +40,7 @@ class Removal:
 
     Attributes:
         name: The family.
-        kind: "swap", "flip", "rotation", "exchange" or "given".
+        kind: "swap", "flip", "signed swap", "rotation", "exchange" or "given".
         rank: Rank P of each member.
         count: How many members there are; 0 stands for a continuum.
         kept: How many of them l_r keeps (of a continuum: the dimension of the kept directions).
@@ -75,7 +76,7 @@ class Removal:
 def removal_of_family(model: RemovedModel, found: FoundReflections, delta: float) -> Removal:
     """Decide for every member of a family whether l_r keeps it."""
     # Where not all units are alike, or two axes of one weight move together, P is read entry-wise.
-    if not _acts_on_rows(model, found):
+    if not found.moves_rows([shapes.fixed(shape) for shape in model.leaves.values()]):
         return removal_of_one(model, found.reflection, found.name, found.kind, found.rank)
     gamma = rational(model.weight_decay)
     units = Units(model.bias, found)
@@ -200,20 +201,27 @@ def _group_numbers(
     model: RemovedModel, found: FoundReflections, units: Units, delta: float
 ) -> dict[str, Any]:
     """Return the finite group that a whole family generates: its mean, and what it repels with."""
-    h = units.size
-    flips = found.kind == "flip"
-    factor = h if flips else h - 1
+    h, flips = units.size, found.kind == "flip"
     names = list(model.leaves)
-    expected = sum(
-        expected_square(model.weight_decay, sigma, factor * units.widths[leaf])
-        for leaf in units.widths
-        if (sigma := model.sigma0.get(names[leaf])) is not None
-    )
-    square = units.total() if flips else units.mean_free()
     gamma = rational(model.weight_decay)
+    fixed_rank, expected, square = 0, 0.0, Fraction(0)
+    for part in _parts(model, found):
+        # Flips fix no weight but 0, and so do signed swaps of more than two: e_i + e_j span all.
+        alone = flips or (bool(part.found.signed) and h > 2)
+        factor = h if alone else h - 1
+        fixed_rank += factor * part.width
+        expected += sum(
+            expected_square(model.weight_decay, sigma, factor * part.widths[leaf])
+            for leaf in part.widths
+            if (sigma := model.sigma0.get(names[leaf])) is not None
+        )
+        square += part.total() if alone else part.mean_free()
+    group = f"(Z/2)^{h}" if flips else f"S_{h}"
+    if found.kind == "signed swap":
+        group = f"D_{h}" if h > 2 else "Z/2"
     out: dict[str, Any] = {
-        "group": f"(Z/2)^{h}" if flips else f"S_{h}",
-        "fixed_rank": factor * units.width,
+        "group": group,
+        "fixed_rank": fixed_rank,
         "expected_square": expected or None,
         "square": float(4 * gamma * gamma * square),
     }
@@ -224,6 +232,17 @@ def _group_numbers(
             bound = strength_bound(model.weight_decay, min(sigmas), delta, h)
             out["abelian_bound"] = bound
     return out
+
+
+def _parts(model: RemovedModel, found: FoundReflections) -> list[Units]:
+    """Return the weights of the units in two parts: those whose signs change, and the others."""
+    signed = tuple(axis for axis in found.axes if axis in found.signed)
+    plain = tuple(axis for axis in found.axes if axis not in found.signed)
+    return [
+        Units(model.bias, dataclasses.replace(found, axes=axes, signed=changed))
+        for axes, changed in ((plain, ()), (signed, signed))
+        if axes
+    ]
 
 
 def _commutes(model: RemovedModel, reflection: Reflection) -> bool:
@@ -240,13 +259,3 @@ def _commutes(model: RemovedModel, reflection: Reflection) -> bool:
 def _strength(model: RemovedModel, square: Fraction) -> float:
     """Return 2 gamma times the square root of an exact number."""
     return 2 * model.weight_decay * math.sqrt(square)
-
-
-def _acts_on_rows(model: RemovedModel, found: FoundReflections) -> bool:
-    if not found.axes or len(dict(found.axes)) < len(found.axes):
-        return False
-    leaf, axis = found.axes[0]
-    shape = list(model.leaves.values())[leaf] or (1,)
-    units = int(shape[axis])
-    everyone = {"swap": units * (units - 1) // 2, "flip": units}
-    return found.kind == "rotation" or found.count == everyone.get(found.kind)

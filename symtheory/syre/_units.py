@@ -28,6 +28,7 @@ class Units:
     """
 
     def __init__(self, bias: Any, found: FoundReflections) -> None:
+        self.found = found
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(bias)]
         owned = dict(found.axes)
         rows = [
@@ -47,22 +48,35 @@ class Units:
         integers, self.step = exact_integers(table)
         self.table = fmpz_mat(self.size, self.width, integers)
         gram = self.table * self.table.transpose()
+        # A signed swap adds rows where a swap subtracts them.
+        signs = np.repeat(
+            [-1 if axis in found.signed else 1 for axis in owned.items()],
+            [block.shape[1] for block in rows],
+        )
+        turned = fmpz_mat(self.size, self.width, [int(x) * int(s) for x, s in zip(
+            self.table.entries(), np.tile(signs, self.size), strict=True)])  # fmt: skip
+        mixed = self.table * turned.transpose()
+        self.mixed = np.array(mixed.entries(), dtype=object).reshape(self.size, self.size)
         self.gram = np.array(gram.entries(), dtype=object).reshape(self.size, self.size)
 
     def members(self, kind: str) -> Iterator[tuple[tuple[int, ...], Fraction]]:
-        """Yield the units and |P theta_0|^2 of every sign flip, or every swap."""
+        """Yield the units and |P theta_0|^2 of every sign flip, swap or signed swap."""
         for i in range(self.size):
             if kind == "flip":
                 yield (i,), self._number(self.gram[i, i])
                 continue
             for j in range(i + 1, self.size):
-                twice = self.gram[i, i] + self.gram[j, j] - 2 * self.gram[i, j]
+                twice = self.gram[i, i] + self.gram[j, j] - 2 * self.mixed[i, j]
                 yield (i, j), self._number(twice) / 2
 
     def mean_free(self) -> Fraction:
-        """Return |(I - V) theta_0|^2, V the mean over all permutations of the units."""
-        trace = sum(self.gram[i, i] for i in range(self.size))
-        return self._number(trace) - self._number(self.gram.sum()) / self.size
+        """Return |(I - V) theta_0|^2, V the mean over all exchanges (of two units, if signed).
+
+        It is the sum over all pairs of |theta_i -+ theta_j|^2, divided by the number of units.
+        """
+        trace = self.gram.trace()
+        twice = (self.size - 1) * trace - self.mixed.sum() + self.mixed.trace()
+        return self._number(twice) / self.size
 
     def total(self) -> Fraction:
         """Return |theta_0|^2 over the units: (I - V) theta_0 for all sign flips."""

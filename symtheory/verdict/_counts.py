@@ -31,7 +31,7 @@ class Complete(Claim):
     Attributes:
         subject: The loss.
         fields: Entries of A by (row, column) and of b by row, for each field.
-        live: Which parameters the loss depends on; others are left out, as rows and as columns.
+        live: Which parameters the loss depends on; fields that move others are left out.
     """
 
     subject: Subject
@@ -44,8 +44,9 @@ class Complete(Claim):
         live = np.flatnonzero(self.live)
         if not len(live):
             return Outcome(True, "the loss depends on no parameter", evaluated=1)
-        if len(live) <= _WHOLE:
-            places = [(int(i), int(j)) for i in live for j in live] + [int(i) for i in live]
+        if len(self.live) <= _WHOLE:
+            columns = range(len(self.live))
+            places = [(int(i), j) for i in live for j in columns] + [int(i) for i in live]
             return self._against(places, "matrices A and vectors b")
         if len(live) > _LARGEST:
             return Outcome(True, f"more than {_LARGEST} parameters", rechecked=False)
@@ -109,7 +110,7 @@ class Complete(Claim):
         return right[sizes > 1e-9 * max(sizes.max(initial=0.0), 1e-300)]
 
     def _is_live(self, place: Any) -> bool:
-        return all(self.live[i] for i in (place if isinstance(place, tuple) else (place,)))
+        return bool(self.live[place[0] if isinstance(place, tuple) else place])
 
     def _equations(self, places: list[Any], told: bool) -> np.ndarray:
         rng = np.random.default_rng(self.seed + 1)

@@ -161,6 +161,21 @@ def test_certify_counts_swaps_of_deep_nets_that_move_two_layers():
     assert not is_proved(ask(st.certify, removed))
 
 
+def test_signed_swaps_of_units_that_are_even_on_two_sides():
+    # |u| and cos(W x): the signs of u and of W are free, each by itself. Of two units there are one
+    # swap, two flips each of u, of W and of both, and the swap with such signs changed: three.
+    model = st.Model(
+        lambda p, z: (jnp.abs(p["u"]) @ jnp.cos(p["W"] @ z["x"]) - z["y"]) ** 2,
+        {"u": 2, "W": (2, 2)},
+        {"x": st.Normal(2), "y": st.Normal(())},
+    )
+    found = reflections(model)
+    counts = sorted((r.kind, r.count, r.rank) for r in found)
+    signed = [("signed swap", 1, 3)] * 3
+    assert counts == [*(("flip", 2, rank) for rank in (1, 2, 3)), *signed, ("swap", 1, 3)]
+    assert all(is_proved(r.verdict) for r in found)
+
+
 def test_certify_exchange_with_a_sign():
     # l((u w - y)) has u <-> w and u <-> -w at once: with u0 = -w0 the second survives.
     model = st.Model(
@@ -201,6 +216,7 @@ UNUSED = {
     "shared": ({"a": (3,), "u": ()}, lambda p: p["a"] @ jnp.array([1.0, -2.0, 1.0])),
     "power_and_unused": ({"a": (2,), "u": (2,)}, lambda p: p["a"][0] ** 2 * p["a"][1]),
     "relu_and_unused": ({"a": (2,), "u": ()}, lambda p: jax.nn.relu(p["a"][0]) * p["a"][1]),
+    "logit_shift": ({"a": (3,), "u": ()}, lambda p: jax.nn.softmax(p["a"])[0]),
     "tanh_and_unused": ({"a": (2,), "u": ()}, lambda p: jnp.tanh(p["a"][0] - p["a"][1])),
 }
 SIGNS = jnp.array([1.0, -1.0])

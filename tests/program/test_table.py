@@ -1,5 +1,7 @@
 """The page of what is readable is that of the code."""
 
+import re
+
 import jax
 import pytest
 
@@ -12,9 +14,9 @@ WRITTEN_WITH = f"Primitives of JAX {jax.__version__}:" in TEXT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("primitive", table.examples())
+@pytest.mark.parametrize("primitive", re.findall(r"^\| `(.*?)` \|", TEXT, re.MULTILINE))
 def test_a_row_says_what_every_domain_reads(primitive):
-    if not WRITTEN_WITH and f"| `{primitive}` |" not in TEXT:
+    if not WRITTEN_WITH and primitive not in table.examples():
         pytest.skip("a name of another version of JAX")
     assert table.row(primitive) in TEXT.splitlines()
 

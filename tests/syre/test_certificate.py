@@ -67,14 +67,35 @@ def test_tanh_and_bias_terms_member_by_member():
     assert families["swap"]["count"] == 10 and families["flip"]["count"] == 5
     assert families["flip"]["log2_order"] == 5 and families["flip"]["fixed_rank"] == 5 * 4
     assert families["swap"]["fixed_rank"] == 4 * 4
+    # The signed swaps generate D_5 (all swaps and pairs of flips), which fixes no unit but 0.
+    assert families["signed swap"]["count"] == 10 and families["signed swap"]["fixed_rank"] == 5 * 4
     # By hand, from the floats.
     table = np.concatenate(
         [model.bias["W0"], model.bias["b0"][:, None], model.bias["W1"].T], axis=1
     )
     gaps = [np.linalg.norm(a - b) / 2**0.5 for i, a in enumerate(table) for b in table[:i]]
     assert families["swap"]["weakest"] == pytest.approx(0.02 * min(gaps), rel=1e-12)
+    sums = [np.linalg.norm(a + b) / 2**0.5 for i, a in enumerate(table) for b in table[:i]]
+    assert families["signed swap"]["weakest"] == pytest.approx(0.02 * min(sums), rel=1e-12)
     away = table - table.mean(0)
     assert families["swap"]["square"] == pytest.approx(4e-4 * np.sum(away**2), rel=1e-12)
+
+
+def test_the_mean_over_the_group_of_two_signed_units():
+    """V from all elements of the group that the signed swaps generate, for 2 and for 3 units."""
+    for size in (2, 3):
+        model = removed(net([1, size, 1], jnp.tanh), key=0)
+        families = {item["kind"]: item for item in st.certify(model).measured["families"]}
+        pairs = [(i, j) for i in range(size) for j in range(i)]
+        swaps = [np.eye(size, dtype=int) for _ in pairs]
+        for matrix, (i, j) in zip(swaps, pairs, strict=True):
+            matrix[[i, j]] = -matrix[[j, i]]
+        mean = syre.FiniteGroup.generated(swaps).mean()
+        away = np.eye(size) - np.array(mean.entries(), dtype=float).reshape(size, size)
+        table = np.concatenate([model.bias["W0"], model.bias["W1"].T], axis=1)
+        found = families["signed swap"]
+        assert found["fixed_rank"] == round(np.trace(away)) * 2
+        assert found["square"] == pytest.approx(4e-4 * np.sum((away @ table) ** 2), rel=1e-12)
 
 
 def test_one_pair_of_equal_rows_is_seen():

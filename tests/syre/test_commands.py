@@ -18,7 +18,9 @@ def test_json():
     data = json.loads(result.stdout)
     assert data["schema_version"] == 1 and data["command"] == "syre"
     assert data["status"] == data["certificate"]["status"] == "proved"
-    assert data["certificate"]["measured"]["reflections"] == 2
+    # u w is kept by u <-> w, u <-> -w and the sign flip of both, and by no other reflection: the
+    # orthogonal matrices that keep the quadratic form u w are 1, -1, the exchange and minus it.
+    assert data["certificate"]["measured"]["reflections"] == 3
     flip = data["forecasts"][0]
     assert flip["regime"] == "free" and flip["escape_steps"] > 100
 

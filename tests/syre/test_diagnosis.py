@@ -23,7 +23,7 @@ def weights(seed=0):
 
 def test_a_generic_point_is_far_from_all_mirrors(found):
     told = syre.diagnose(weights(), found)
-    assert [m.members for m in told.mirrors] == [10, 5]
+    assert [m.members for m in told.mirrors] == [10, 5, 10]  # swaps, flips, signed swaps
     assert all(m.smallest > 0.01 and m.within[1e-3] == 0 for m in told.mirrors)
     assert told.dead["W0, W1"][1e-3] == told.duplicated["W0, W1"][1e-3] == 0
 
@@ -34,11 +34,20 @@ def test_duplicates_and_dead_units_by_threshold(found):
     w["W0"][2], w["W1"][:, 2] = w["W0"][3] + 0.03, w["W1"][:, 3]
     w["W0"][4], w["W1"][:, 4] = 0.002, 0.0
     told = syre.diagnose(w, found)
-    swap, flip = told.mirrors
+    swap, flip, signed = told.mirrors
     assert swap.smallest == 0 and list(swap.within.values()) == [1, 1, 2]
     assert list(told.duplicated["W0, W1"].values()) == [1, 1, 2]
     assert list(told.dead["W0, W1"].values()) == [0, 1, 1]
     assert list(flip.within.values()) == [0, 1, 1]
+    assert list(signed.within.values()) == [0, 0, 0]
+
+
+def test_a_unit_that_is_minus_another_lies_on_the_mirror_of_a_signed_swap(found):
+    w = weights()
+    w["W0"][3], w["W1"][:, 3] = -w["W0"][0], -w["W1"][:, 0]
+    swap, flip, signed = syre.diagnose(w, found).mirrors
+    assert signed.smallest == 0 and list(signed.within.values()) == [1, 1, 1]
+    assert min(swap.smallest, flip.smallest) > 0.01
 
 
 def test_distance_is_that_of_the_projection(found):

@@ -30,6 +30,9 @@ class NullSpace:
 
     Attributes:
         fields: A basis, rational.
+        directions: A basis of the b with g . b = 0 everywhere, as shifts, where some parameter is
+            unused.
+        unused: Parameters on which the loss does not depend.
         upper: A certified upper bound on the dimension (of linear and affine fields).
         upper_linear: The same for linear fields.
         lost: Null vectors that are not near a simple rational one.
@@ -41,6 +44,8 @@ class NullSpace:
     """
 
     fields: list[Field]
+    directions: list[Field]
+    unused: list[int]
     upper: int
     upper_linear: int
     lost: int
@@ -49,6 +54,19 @@ class NullSpace:
     unknowns: int
     blocks: int
     largest: int
+
+    @property
+    def along_unused(self) -> list[tuple[int, Field]]:
+        """The fields theta_j b with theta_j unused, each after the number of its direction b.
+
+        An unused theta_j is free of everything else: sum_j theta_j g . A_j = 0 asks that every
+        column A_j is one of the directions.
+        """
+        return [
+            (k, Field({(i, j): value for i, value in b.shift.items()}))
+            for k, b in enumerate(self.directions)
+            for j in self.unused
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +108,8 @@ def solve(points: Points, blocks: Blocks) -> NullSpace:
     theta = joined([points.theta, ones], 1)
     solver = _exact if exact else _certified
     fields: list[Field] = []
+    directions: list[Field] = []
+    unused = np.setdiff1d(np.arange(d), blocks.rows).tolist()
     totals = np.zeros(3, dtype=int)
     kept, dropped = 1.0, 0.0
     for b in _open_blocks(points.gradient, theta, blocks):
@@ -102,9 +122,16 @@ def solve(points: Points, blocks: Blocks) -> NullSpace:
         linear = [row for row in found.basis if not any(row[k] for k in np.flatnonzero(j == d))]
         affine = [row for row in found.basis if any(row[k] for k in np.flatnonzero(j == d))]
         fields += [_field(row, i, j, d) for row in [*simplify(linear), *simplify(affine)]]
+        shifts = j == d
+        if unused and np.any(shifts):
+            found = solver(points.gradient, theta, i[shifts], j[shifts], int(np.sum(shifts)))
+            totals += len(unused) * np.array([found.upper, found.upper, found.lost])
+            kept, dropped = min(kept, found.kept), max(dropped, found.dropped)
+            directions += [_field(row, i[shifts], j[shifts], d) for row in simplify(found.basis)]
+    unknowns = len(blocks.rows) + len(unused) * len(np.unique(blocks.rows))
     return NullSpace(
-        fields, int(totals[0]), int(totals[1]), int(totals[2]), kept, dropped,
-        len(blocks.rows), len(blocks.sizes), int(np.max(blocks.sizes, initial=0)),
+        fields, directions, unused, int(totals[0]), int(totals[1]), int(totals[2]), kept, dropped,
+        unknowns, len(blocks.sizes), int(np.max(blocks.sizes, initial=0)),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from symtheory.program import Deadline
 from symtheory.readable import require_readable
 from symtheory.symmetry._evaluated import independence_claim
 from symtheory.symmetry._memory import BOXED, intermediates, require
-from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, Blocks, NullSpace, solve, split
+from symtheory.symmetry.discovery._blocks import LARGEST_BLOCK, NullSpace, solve, split
 from symtheory.symmetry.discovery._grading import weights
 from symtheory.symmetry.discovery._names import Kind, recognize
 from symtheory.symmetry.discovery._points import FloatSampler, Points, Sampler
@@ -154,8 +154,10 @@ def _everything(
             evidence = _evidence(points, space, certified)
             verdicts = prover.verdicts(space.fields, evidence)
             kinds = _kinds(model, prover, space.fields, verdicts)
+            rows = [*zip(space.fields, kinds, verdicts, strict=True),
+                    *_along_unused(model, prover, space, evidence)]  # fmt: skip
             trivial = _trivial(model, prover, live, evidence)
-            found = [*verdicts, *trivial.values()]
+            found = [*(verdict for *_, verdict in rows), *trivial.values()]
             if attempt + 1 == _ATTEMPTS or all(v.status != Status.REFUTED for v in found):
                 break
             # What holds near the origin fails elsewhere: points of more magnitudes tell.
@@ -166,8 +168,7 @@ def _everything(
         return _undecided(model, str(error), started)
     report("structure of what was found", 0, 0)
     return _assemble(
-        model, space, blocks, points, kinds, verdicts, trivial, certified, live, started,
-        sampler.left_out,
+        model, space, points, rows, trivial, certified, live, started, sampler.left_out
     )  # fmt: skip
 
 
@@ -262,12 +263,26 @@ def _kinds(
     return out
 
 
+def _along_unused(
+    model: Model, prover: Prover, space: NullSpace, evidence: str
+) -> list[tuple[Field, Kind, Verdict]]:
+    """Return theta_j b for unused theta_j: proved where the loss is constant along b."""
+    found = space.along_unused
+    if not found:
+        return []
+    holds = [v.status == Status.PROVED for v in prover.verdicts(space.directions, evidence)]
+    fields = [field for _, field in found]
+    how = ["g . b = 0 is proved, and so is g . theta_j b = 0" if holds[k] else "" for k, _ in found]
+    verdicts = prover.told(fields, how, evidence)
+    return list(zip(fields, _kinds(model, prover, fields, verdicts), verdicts, strict=True))
+
+
 def _assemble(
-    model: Model, space: NullSpace, blocks: Blocks, points: Points, kinds: Sequence[Kind],
-    verdicts: Sequence[Verdict], trivial: dict[str, Verdict], certified: bool, live: np.ndarray,
-    started: float, left_out: Callable[[], float],
+    model: Model, space: NullSpace, points: Points, rows: list[tuple[Field, Kind, Verdict]],
+    trivial: dict[str, Verdict], certified: bool, live: np.ndarray, started: float,
+    left_out: Callable[[], float],
 ) -> Discovery:  # fmt: skip
-    rows = list(zip(space.fields, kinds, verdicts, strict=True))
+    tried = len(rows)
     # A candidate that fails when it is evaluated is no generator.
     failed = [row for row in rows if row[2].status == Status.REFUTED]
     rows = [row for row in rows if row[2].status != Status.REFUTED]
@@ -294,7 +309,7 @@ def _assemble(
     counts = f"{len(linear)} linear and {len(affine)} further affine generators"
     claim = f"the loss of {model.name} has {counts} and no others"
     if trivial:
-        claim += ", among the parameters it depends on"
+        claim += ", among those that move parameters it depends on"
     fields: dict[str, Any] = {
         "measured": {"proved": sum(done), "upper_bound": upper[1]},
         "reference": "arXiv 2402.07193, exponential symmetry",
@@ -314,7 +329,7 @@ def _assemble(
         status, clear = Status.INCONCLUSIVE, False
         how = f"comparisons tie at {share:.0%} of the random points, the others may be special"
     else:
-        status, how = Status.SUPPORTED, f"{bound}; {sum(done)} of {len(space.fields)} proved"
+        status, how = Status.SUPPORTED, f"{bound}; {sum(done)} of {tried} proved"
     if not clear:  # nothing found without a gap is reported as a generator
         linear, affine, algebra = [], [], structure([])
     if meets and not failed:

@@ -98,6 +98,7 @@ class Explanation:
         A factor is a pair (length, class); the class is empty where the factor is fixed.
         """
         moving = class_names(self.inferred)
+        parts = part_names(self.inferred, self.names)
         places = {
             (axis.leaf, axis.block, axis.axis, axis.factor): name
             for k, name in moving.items()
@@ -106,7 +107,6 @@ class Explanation:
         out = []
         for leaf in self.inferred.leaves:
             for block in leaf.blocks():
-                part = "".join(f"[{k}]" for k in block.number)
                 axes = [
                     [
                         (n, places.get((leaf.path, block.number, axis, f), ""))
@@ -114,7 +114,7 @@ class Explanation:
                     ]
                     for axis, sizes in enumerate(block.sizes)
                 ]
-                out.append((self.names[leaf.path] + part, axes))
+                out.append((parts[leaf.path, block.number], axes))
         return out
 
     def to_json(self) -> dict[str, Any]:
@@ -189,6 +189,17 @@ def class_names(inferred: Inferred) -> dict[int, str]:
     return {k: f"P{n}" for n, k in enumerate(moving)}
 
 
+def part_names(inferred: Inferred, names: dict[Any, str]) -> dict[tuple[Any, tuple[int, ...]], str]:
+    """Return the name of each part of each parameter: "W", or "W[0]", "W[1]" where W is cut."""
+    out = {}
+    for leaf in inferred.leaves:
+        numbers = [block.number for block in leaf.blocks()]
+        for n, number in enumerate(numbers):
+            part = f"[{n}]" if len(numbers) > 1 else ""
+            out[leaf.path, number] = names[leaf.path] + part
+    return out
+
+
 def along_text(inferred: Inferred, along: Sequence[int], names: dict[int, str]) -> tuple[str, ...]:
     """Return classes by name; those that stay fixed by their size."""
     return tuple(names.get(k, f"an axis of {inferred.classes[k].size}") for k in along)
@@ -196,14 +207,14 @@ def along_text(inferred: Inferred, along: Sequence[int], names: dict[int, str]) 
 
 def _factors(inferred: Inferred, leaves: dict[Any, str]) -> list[GroupFactor]:
     names = class_names(inferred)
+    parts = part_names(inferred, leaves)
     out = []
     for k, name in names.items():
         c = inferred.classes[k]
         axes = []
         for axis in c.axes[:: c.factors]:
-            part = "".join(f"[{n}]" for n in axis.block)
             opposite = "" if axis.orientation > 0 or c.group != "GL" else ", inverse"
-            axes.append((leaves[axis.leaf] + part, f"axis {axis.axis}{opposite}"))
+            axes.append((parts[axis.leaf, axis.block], f"axis {axis.axis}{opposite}"))
         along = along_text(inferred, c.along, names)
         out.append(GroupFactor(name, c.group, c.size, c.copies, along, tuple(axes)))
     families: list[tuple[str, Family | Flips]] = [

@@ -16,7 +16,7 @@ from symtheory.symmetry._loss import Loss
 from symtheory.symmetry._proof import degree_of
 from symtheory.symmetry.inference import Inferred, Transformations
 from symtheory.symmetry.inference._layout import Inputs, inputs
-from symtheory.symmetry.inference._values import FIXED, INVARIANT, Plain
+from symtheory.symmetry.inference._values import FIXED, INVARIANT, ZERO, Plain
 
 _LARGEST = 1_000_000
 """Parameters up to which every entry's own degree is followed, where axes say nothing."""
@@ -57,19 +57,33 @@ def scalings(
     """
     shapes = [tuple(int(n) for n in v.aval.shape) for v in loss.closed.jaxpr.invars]
     others = shapes[len(inferred.leaves) :]
-    readings = [_Reading(program, inferred, others, None, deadline)]
-    if readings[0].domain.blocked:
-        readings += [_Reading(program, inferred, others, moving, deadline) for moving in (0, 1)]
+
+    def read(unused: frozenset[int] = frozenset()) -> list[_Reading]:
+        one = _Reading(program, inferred, others, None, unused, deadline)
+        if not one.domain.blocked:
+            return [one]
+        rest = [_Reading(program, inferred, others, k, unused, deadline) for k in (0, 1)]
+        return [one, *rest]
+
+    readings = read()
+    numbers = range(len(inferred.leaves))
+    unused = frozenset(n for n in numbers if any(r.is_unused(n) for r in readings))
+    if unused:  # what has no influence may as well be 0, which stands against no factor
+        readings += read(unused)
     out = []
-    for number in range(len(inferred.leaves)):
+    for number in numbers:
+        if number in unused:
+            every = tuple(range(len(inferred.leaves[number].shape)))
+            how = "every entry may be shifted by itself: it has no influence"
+            out.append(Scaling(Fraction(0), (every,) if every else (), False, how))
+            continue
         degree = next((d for r in readings if (d := r.degree(number)) is not None), None)
         how = "the demands of every operation hold for a factor of the whole parameter"
         if degree is None and program is loss.program:
             degree = _entrywise(loss, inferred, number, deadline)
             how = "the degrees of homogeneity of all intermediate entries agree"
         slices = max((r.slices(number) for r in readings), key=len)
-        influence = not any(r.is_unused(number) for r in readings)
-        out.append(Scaling(degree, slices, influence, how if degree is not None else ""))
+        out.append(Scaling(degree, slices, True, how if degree is not None else ""))
     return out
 
 
@@ -78,7 +92,7 @@ class _Reading:
 
     def __init__(
         self, program: Program, inferred: Inferred, others: Sequence[tuple[int, ...]],
-        moving: int | None, deadline: Deadline,
+        moving: int | None, unused: frozenset[int], deadline: Deadline,
     ) -> None:  # fmt: skip
         self.domain = Transformations(moving)
         self.given: Inputs = inputs(self.domain, [leaf.layout for leaf in inferred.leaves])
@@ -86,7 +100,11 @@ class _Reading:
             Plain(tuple(self.domain.axis(n, FIXED) for n in shape), INVARIANT, (), True)
             for shape in others
         ]
-        [loss] = self.domain.run(program, [*self.given.values, *data], deadline)
+        params = [
+            self.domain.filled(inferred.leaves[k].shape, ZERO) if k in unused else value
+            for k, value in enumerate(self.given.values)
+        ]
+        [loss] = self.domain.run(program, [*params, *data], deadline)
         self.terms = self.domain.merged(self.domain.lift(loss)).terms
         self.rows = [e.row for e in self.domain.log.equations if not e.sign]
         self.root = inferred.evidence.solution.root

@@ -8,7 +8,12 @@ from typing import Any
 from symtheory.model import Model
 from symtheory.program import Deadline
 from symtheory.symmetry._loss import loss_of
-from symtheory.symmetry.exports._explanation import Explanation, along_text, class_names
+from symtheory.symmetry.exports._explanation import (
+    Explanation,
+    along_text,
+    class_names,
+    part_names,
+)
 from symtheory.symmetry.inference import Axis, Inferred, infer_traced
 
 
@@ -71,11 +76,11 @@ class PermutationSpecification:
     @property
     def perm_to_axes(self) -> dict[str, list[tuple[str, int]]]:
         """The pairs (parameter, axis) that each class permutes, as git-re-basin writes it."""
+        parts = part_names(self.inferred, self.names)
         out: dict[str, list[tuple[str, int]]] = {c.name: [] for c in self.classes}
         for c in self.classes:
             for axis in c.axes[:: c.factors]:
-                part = "".join(f"[{k}]" for k in axis.block)
-                out[c.name].append((self.names[axis.leaf] + part, axis.axis))
+                out[c.name].append((parts[axis.leaf, axis.block], axis.axis))
         return out
 
     def to_json(self) -> dict[str, Any]:

@@ -290,6 +290,7 @@ def _verdicts(
         else:
             claims.append(f"the loss is invariant under the scale of {name}")
     known = [k for k, scaling in enumerate(found) if scaling.degree is not None]
+    subject = _with_factor(model)
     out: list[Verdict | None] = [None] * len(found)
     if loss.redefines_derivatives:
         how = "the value is, but the loss stops or redefines gradients; only its values are told"
@@ -297,14 +298,15 @@ def _verdicts(
             out[k] = Verdict(Status.SUPPORTED, claims[k], how=f"{found[k].how}; {how}")
     elif known:
         certificates = [Derivation(found[k].how) for k in known]
-        recheck = _Degrees(model, tuple((k, found[k].degree or Fraction(0)) for k in known), seed)
+        degrees = tuple((k, found[k].degree or Fraction(0)) for k in known)
+        recheck = _Degrees(model, subject, degrees, seed)
         proofs = prove_each([claims[k] for k in known], certificates, recheck)
         for k, verdict in zip(known, proofs, strict=True):
             out[k] = verdict
     rest = [k for k, verdict in enumerate(out) if verdict is None]
     deadline.check()
     for k, verdict in zip(
-        rest, _refuted(model, rest, [claims[k] for k in rest], seed), strict=True
+        rest, _refuted(model, subject, rest, [claims[k] for k in rest], seed), strict=True
     ):
         out[k] = verdict
     return [verdict for verdict in out if verdict is not None]
@@ -318,6 +320,7 @@ class _Degrees(Claims):
     """
 
     model: Model
+    subject: Subject
     degrees: tuple[tuple[int, Fraction], ...]
     seed: int
 
@@ -326,7 +329,7 @@ class _Degrees(Claims):
         if self.model.dimension > _LARGEST:
             why = f"{self.model.dimension} parameters are too many to be evaluated here"
             return [Outcome(True, why, rechecked=False)] * len(self.degrees)
-        subject = _with_factor(self.model)
+        subject = self.subject
         ends = np.cumsum([0, *subject.sizes])
         actions = []
         for leaf, degree in self.degrees:
@@ -349,7 +352,7 @@ def _with_factor(model: Model) -> Subject:
 
 
 def _refuted(
-    model: Model, leaves: Sequence[int], claims: Sequence[str], seed: int
+    model: Model, subject: Subject, leaves: Sequence[int], claims: Sequence[str], seed: int
 ) -> list[Verdict]:
     """Look for two points at which the loss scales differently, for each of some parameters."""
     unproved = "no rule proves it invariant or homogeneous"
@@ -358,8 +361,9 @@ def _refuted(
     if model.dimension > _LARGEST:
         how = f"{unproved}; {model.dimension} parameters are too many to be evaluated here"
         return [Verdict(Status.INCONCLUSIVE, claim, how=how) for claim in claims]
-    subject, rng = Subject.of(model), np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     points = subject.points(_POINTS, rng)
+    points[:, -1] = 1.0  # the further factor
     data = subject.data(rng, _POINTS)
     before = subject.at(points, data)[0]
     ends = np.cumsum([0, *subject.sizes])

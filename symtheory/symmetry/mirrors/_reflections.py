@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -42,7 +43,11 @@ _REFERENCE = "arXiv 2408.15495, reflection symmetry"
 _SAME = 1e-9
 _SINGLE = 12
 _EXCHANGED = 12
+_FLIPS = 4
 _SMALL = 64
+
+Moved = Mapping[Axis, np.ndarray]
+"""A matrix for every axis along which a map of units acts."""
 
 
 def reflections(
@@ -102,6 +107,7 @@ class _Search:
         for group in dict.fromkeys(map(tuple, groups)):
             self.deadline.check()
             self._units(list(group))
+        self._signed_swaps()
         for leaves in structural(self.model).whole_flips():
             self._whole_flip(leaves)
         self._exchanges()
@@ -116,77 +122,117 @@ class _Search:
         if size > 1:
             swap = _swap(size, 0, 1)
             cycle = np.roll(np.eye(size), 1, axis=0)
-            verdict = self._judge(group, [swap, cycle])
+            verdict = self._judge([_alike(group, swap), _alike(group, cycle)])
             swaps = verdict is not None
             if verdict is not None:
                 count = size * (size - 1) // 2
                 self._add(
-                    f"swap of two units of {where}", "swap", rank, count, group, swap, verdict
+                    f"swap of two units of {where}",
+                    "swap",
+                    rank,
+                    count,
+                    _alike(group, swap),
+                    verdict,
                 )
         alone = not swaps and structural(self.model).moves(group, np.arange(size), -np.ones(size))
         if size > 1 and not swaps and not alone and size <= _SINGLE:
             self._one_by_one(group, size, rank, where)
         if swaps or alone or size == 1:
-            verdict = self._judge(group, [flip])
+            verdict = self._judge([_alike(group, flip)])
             if verdict is not None:
                 text = f"sign flip of one unit of {where}"
-                self._add(text, "flip", rank, size, group, flip, verdict)
-                if swaps and not self._rotation(group, size, rank, where, verdict):
-                    self._signed_swap(group, size, rank, where)
+                self._add(text, "flip", rank, size, _alike(group, flip), verdict)
+                if swaps:
+                    self._rotation(group, size, rank, where, verdict)
 
-    def _signed_swap(self, group: list[Axis], size: int, rank: int, where: str) -> None:
-        """Add the exchange of two units with both signs changed: a swap between two flips."""
-        matrix = np.eye(size)
-        matrix[:2, :2] = [[0, -1], [-1, 0]]
-        verdict = self._judge(group, [matrix])
-        if verdict is not None:
-            text, count = f"signed swap of two units of {where}", size * (size - 1) // 2
-            self._add(text, "signed swap", rank, count, group, matrix, verdict)
+    def _signed_swaps(self) -> None:
+        """Add the exchanges of two units whose weights along some axes change sign.
+
+        They are the products of a swap and the flips of both units, for every set of axes that a
+        product of known flips changes.
+        """
+        mixed = {found.axes for found in self.found if found.kind == "rotation"}
+        flips = [set(f.axes) for f in self.found if f.kind == "flip" and f.count > 1]
+        for swap in [found for found in self.found if found.kind == "swap" and found.axes]:
+            own = [axes for axes in flips if axes <= set(swap.axes)][:_FLIPS]
+            sums = {frozenset()}
+            for axes in own:
+                sums |= {frozenset(done ^ axes) for done in sums}
+            for signed in sorted(map(sorted, sums)):
+                if signed and not (swap.axes in mixed and set(signed) == set(swap.axes)):
+                    self.deadline.check()
+                    self._signed_swap(swap, signed)
+
+    def _signed_swap(self, swap: FoundReflections, signed: list[Axis]) -> None:
+        size = (self.probe.shapes[swap.axes[0][0]] or (1,))[swap.axes[0][1]]
+        if swap.count != size * (size - 1) // 2:  # of some units only
+            return
+        exchange = np.eye(size)
+        exchange[:2, :2] = [[0, 1], [1, 0]]
+        changed = exchange.copy()
+        changed[:2] *= -1
+        maps = {axis: changed if axis in signed else exchange for axis in swap.axes}
+        verdict = self._judge([maps])
+        if verdict is None:
+            return
+        where = ", ".join(leaf or "theta" for leaf in swap.leaves)
+        partial = ", ".join(self.names[leaf] or "theta" for leaf in dict(signed))
+        text = f"signed swap of two units of {where}"
+        text += "" if set(signed) == set(swap.axes) else f" (signs of {partial})"
+        self._add(text, "signed swap", swap.rank, swap.count, maps, verdict, tuple(signed))
 
     def _one_by_one(self, group: list[Axis], size: int, rank: int, where: str) -> None:
         """Where not all units are alike, try every unit and every pair."""
         for i in range(size):
             flip = flip_of(size, i)
-            verdict = self._judge(group, [flip])
+            verdict = self._judge([_alike(group, flip)])
             if verdict is not None:
                 text = f"sign flip of unit {i + 1} of {where}"
-                self._add(text, "flip", rank, 1, group, flip, verdict)
+                self._add(text, "flip", rank, 1, _alike(group, flip), verdict)
             for j in range(i + 1, size):
                 self.deadline.check()
-                swap = _swap(size, i, j)
-                verdict = self._judge(group, [swap])
+                verdict = self._judge([_alike(group, _swap(size, i, j))])
                 if verdict is not None:
                     text = f"swap of units {i + 1} and {j + 1} of {where}"
-                    self._add(text, "swap", rank, 1, group, swap, verdict)
+                    swap = _alike(group, _swap(size, i, j))
+                    self._add(text, "swap", rank, 1, swap, verdict)
 
     def _rotation(
         self, group: list[Axis], size: int, rank: int, where: str, flips: Verdict
-    ) -> bool:
-        """Add the reflections along every direction of the units; tell whether they are there."""
+    ) -> None:
+        """Add the reflections along every direction of the units, if they are there."""
         mirror = np.eye(size)
         mirror[:2, :2] = [[0.28, -0.96], [-0.96, -0.28]]  # along (3, 4)/5
-        if not self._change(group, mirror) <= _SAME:
-            return False
+        if not self._change(_alike(group, mirror)) <= _SAME:
+            return
         name = f"reflection along any direction of the units of {where}"
-        recheck, verdict = self._claim(group, [mirror, *_mirrors(size)]), None
+        recheck = self._claim([_alike(group, m) for m in (mirror, *_mirrors(size))])
+        verdict = None
         if flips.status is Status.PROVED and structural(self.model).rotates(group):
             how = "conjugates of a flip by rotations, which pass through"
             verdict = self._proved(name, Derivation(how), recheck)
         elif self.model.dimension <= _SMALL:
-            reflection = self._reflection(group, mirror, name)
+            reflection = self._reflection(_alike(group, mirror), name)
             checked = verify_reflection(self.model, reflection, seconds=self._remaining())
             if checked.certificate is not None:
                 verdict = self._proved(name, checked.certificate, recheck)
         verdict = verdict or self._supported(name, recheck)
         if verdict is None or verdict.status is Status.REFUTED:
-            return False
-        self._add(name, "rotation", rank, size, group, mirror, verdict)
-        return True
+            return
+        self._add(name, "rotation", rank, size, _alike(group, mirror), verdict)
 
     # --- whole leaves ---
 
     def _whole_flip(self, chosen: list[int]) -> None:
-        """Add the sign flip of some leaves as a whole."""
+        """Add the sign flip of some leaves as a whole, where they are not the only unit."""
+        rank = sum(math.prod(self.probe.shapes[leaf]) for leaf in chosen)
+        names = tuple(self.names[leaf] for leaf in chosen)
+        if any(
+            (found.kind, found.count, found.rank) == ("flip", 1, rank)
+            and sorted(found.leaves) == sorted(names)
+            for found in self.found
+        ):
+            return
         leaves = list(self.probe.theta)
         for leaf in chosen:
             leaves[leaf] = -leaves[leaf]
@@ -198,7 +244,6 @@ class _Search:
             out = [x if k in chosen else 0 * x for k, x in enumerate(flat)]
             return jax.tree.unflatten(tree, out)
 
-        names = tuple(self.names[leaf] for leaf in chosen)
         name = f"sign flip of {', '.join(name or 'theta' for name in names)}"
 
         def flipped(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -209,7 +254,6 @@ class _Search:
         verdict = self._proved(name, certificate, claim)
         if verdict.status is Status.REFUTED:
             return
-        rank = sum(math.prod(self.probe.shapes[leaf]) for leaf in chosen)
         found = Reflection(project, name=name)
         self.found.append(FoundReflections(name, "flip", rank, 1, names, found, verdict))
 
@@ -224,23 +268,24 @@ class _Search:
                     if (shapes[b][::-1] if turn else shapes[b]) != shapes[a]:
                         continue
                     self.deadline.check()
-                    self._exchange(a, b, turn)
+                    for sign in (1, -1):
+                        self._exchange(a, b, turn, sign)
 
-    def _exchange(self, a: int, b: int, turn: bool) -> None:
+    def _exchange(self, a: int, b: int, turn: bool, sign: int) -> None:
         leaves = list(self.probe.theta)
         flip = (lambda x: np.swapaxes(x, -1, -2)) if turn else (lambda x: x)
-        leaves[a], leaves[b] = flip(leaves[b]), flip(leaves[a])
+        leaves[a], leaves[b] = sign * flip(leaves[b]), sign * flip(leaves[a])
         if not self.probe.changes(leaves) <= _SAME:
             return
 
         def project(params: Any) -> Any:
             flat, tree = jax.tree.flatten(params)
             out = [0 * leaf for leaf in flat]
-            half = (flat[a] - (flat[b].T if turn else flat[b])) / 2
-            out[a], out[b] = half, -(half.T if turn else half)
+            half = (flat[a] - sign * (flat[b].T if turn else flat[b])) / 2
+            out[a], out[b] = half, -sign * (half.T if turn else half)
             return jax.tree.unflatten(tree, out)
 
-        how = " transposed" if turn else ""
+        how = (" transposed" if turn else "") + ("" if sign > 0 else " with both signs changed")
         name = f"exchange of {self.names[a]} and {self.names[b]}{how}"
         found = Reflection(project, name=name)
         checked = verify_reflection(self.model, found, seconds=self._remaining(), seed=self.seed)
@@ -259,22 +304,23 @@ class _Search:
 
     # --- judging ---
 
-    def _judge(self, group: list[Axis], maps: list[np.ndarray]) -> Verdict | None:
+    def _judge(self, maps: list[Moved]) -> Verdict | None:
         """Return a verdict on maps of the units (the first is the claim), None if one fails."""
-        if not all(self._change(group, matrix) <= _SAME for matrix in maps):
+        if not all(self._change(moved) <= _SAME for moved in maps):
             return None
-        if all(self._passes(group, matrix) for matrix in maps):
+        if all(self._passes(moved) for moved in maps):
             how = "the signed permutation of units is inferred, operation by operation"
-            verdict = self._proved("units", Derivation(how), self._claim(group, maps))
+            verdict = self._proved("units", Derivation(how), self._claim(maps))
             return None if verdict.status is Status.REFUTED else verdict
-        claim = self._claim(group, maps)
+        claim = self._claim(maps)
         if self.model.dimension <= _SMALL:
             # All permutations are products of swaps of neighbours.
-            size = len(maps[0])
-            steps = [_swap(size, i, i + 1) for i in range(size - 1)] if len(maps) > 1 else maps
-            for matrix in steps:
+            axes, size = list(maps[0]), len(next(iter(maps[0].values())))
+            steps = [_alike(axes, _swap(size, i, i + 1)) for i in range(size - 1)]
+            steps = steps if len(maps) > 1 else maps
+            for moved in steps:
                 checked = verify_reflection(
-                    self.model, self._reflection(group, matrix, ""), seconds=self._remaining()
+                    self.model, self._reflection(moved, ""), seconds=self._remaining()
                 )
                 if checked.status is Status.REFUTED:
                     return None
@@ -286,16 +332,26 @@ class _Search:
                 return None if verdict.status is Status.REFUTED else verdict
         return self._supported("units", claim)
 
-    def _change(self, group: list[Axis], matrix: np.ndarray) -> float:
+    def _change(self, moved: Moved) -> float:
         leaves = list(self.probe.theta)
-        for leaf, axis in group:
+        for (leaf, axis), matrix in moved.items():
             leaves[leaf] = on_axis(np, leaves[leaf], matrix, axis + 1)
         return self.probe.changes(leaves)
 
-    def _passes(self, group: list[Axis], matrix: np.ndarray) -> bool:
-        order = np.argmax(np.abs(matrix), axis=1)
-        signs = matrix[np.arange(len(matrix)), order]
-        return structural(self.model).moves(group, order, signs)
+    def _passes(self, moved: Moved) -> bool:
+        """Tell whether it is inferred, as it is or as a permutation and then changes of signs."""
+        order = np.argmax(np.abs(next(iter(moved.values()))), axis=1)
+        by_signs: dict[tuple[float, ...], list[Axis]] = {}
+        for axis, matrix in moved.items():
+            signs = matrix[np.arange(len(matrix)), order]
+            by_signs.setdefault(tuple(signs.tolist()), []).append(axis)
+        known = structural(self.model)
+        if len(by_signs) == 1:
+            return known.moves(moved, order, np.array(next(iter(by_signs))))
+        return known.moves(moved, order, np.ones(len(order))) and all(
+            known.moves(axes, np.arange(len(order)), np.array(signs))
+            for signs, axes in by_signs.items()
+        )
 
     # --- results ---
 
@@ -316,30 +372,30 @@ class _Search:
     def _proved(self, name: str, certificate: Certificate, recheck: Claim) -> Verdict:
         return prove(self._words(name), certificate, recheck, reference=_REFERENCE)
 
-    def _claim(self, group: list[Axis], maps: list[np.ndarray]) -> Claim:
+    def _claim(self, maps: list[Moved]) -> Claim:
         """Return "the loss is the same under these maps of the units", to be evaluated."""
 
-        def moved(leaves: dict[str, np.ndarray], matrix: np.ndarray) -> dict[str, np.ndarray]:
+        def acting(leaves: dict[str, np.ndarray], moved: Moved) -> dict[str, np.ndarray]:
             out = dict(leaves)
-            for leaf, axis in group:
+            for (leaf, axis), matrix in moved.items():
                 out[self.names[leaf]] = on_axis(np, out[self.names[leaf]], matrix, axis + 1)
             return out
 
         subject = Subject.of(self.model)
         return Maps(
             subject,
-            [on_axes(self.model, lambda leaves, m=matrix: moved(leaves, m)) for matrix in maps],
+            [on_axes(self.model, lambda leaves, m=moved: acting(leaves, m)) for moved in maps],
             self.seed,
         )
 
-    def _leaves(self, group: list[Axis]) -> tuple[str, ...]:
+    def _leaves(self, group: Sequence[Axis]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.names[leaf] for leaf, _ in group))
 
-    def _reflection(self, group: list[Axis], matrix: np.ndarray, name: str) -> Reflection:
+    def _reflection(self, acting: Moved, name: str) -> Reflection:
         def project(params: Any) -> Any:
             flat, tree = jax.tree.flatten(params)
             moved = list(flat)
-            for leaf, axis in group:
+            for (leaf, axis), matrix in acting.items():
                 moved[leaf] = on_axis(jnp, moved[leaf], matrix, axis)
             return jax.tree.unflatten(tree, [(x - y) / 2 for x, y in zip(flat, moved, strict=True)])
 
@@ -351,15 +407,22 @@ class _Search:
         kind: str,
         rank: int,
         count: int,
-        group: list[Axis],
-        matrix: np.ndarray,
+        moved: Moved,
         verdict: Verdict,
+        signed: tuple[Axis, ...] = (),
     ) -> None:
         # The same statement, in the words of the family.
         verdict = conjunction(self._words(name), [verdict], how=verdict.how, reference=_REFERENCE)
-        found = self._reflection(group, matrix, name)
-        leaves, axes = self._leaves(group), tuple(group)
-        self.found.append(FoundReflections(name, kind, rank, count, leaves, found, verdict, axes))
+        found, axes = self._reflection(moved, name), tuple(moved)
+        leaves = self._leaves(axes)
+        self.found.append(
+            FoundReflections(name, kind, rank, count, leaves, found, verdict, axes, signed)
+        )
+
+
+def _alike(group: Sequence[Axis], matrix: np.ndarray) -> Moved:
+    """Return the map that acts in the same way along all axes."""
+    return dict.fromkeys(group, matrix)
 
 
 def _swap(size: int, i: int, j: int) -> np.ndarray:

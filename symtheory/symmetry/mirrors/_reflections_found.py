@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,15 @@ class FoundReflections:
 
     Attributes:
         name: What they do.
-        kind: "swap", "flip", "rotation" (along every direction of the units) or "exchange".
+        kind: "swap", "flip", "signed swap" (two units are exchanged and change sign),
+            "rotation" (along every direction of the units) or "exchange".
         rank: Rank P of each: the parameters that are lost at a symmetric point.
         count: How many there are (of a rotation family: as many as units, up to rotation).
         leaves: The parameters they move.
         reflection: One of them.
         verdict: Whether they are proved.
         axes: The axes that index the units, as (leaf number, axis); none for an exchange.
+        signed: Those of the axes along which a signed swap changes signs.
     """
 
     name: str
@@ -35,6 +37,21 @@ class FoundReflections:
     reflection: Reflection
     verdict: Verdict
     axes: tuple[tuple[int, int], ...] = ()
+    signed: tuple[tuple[int, int], ...] = ()
+
+    def moves_rows(self, shapes: Sequence[tuple[int, ...]]) -> bool:
+        """Tell whether the members act alike on all units, each along one axis of a leaf.
+
+        Args:
+            shapes: The shapes of the leaves.
+        """
+        if not self.axes or len(dict(self.axes)) < len(self.axes):
+            return False
+        leaf, axis = self.axes[0]
+        units = (shapes[leaf] or (1,))[axis]
+        pairs = units * (units - 1) // 2
+        members = {"flip": units, "swap": pairs, "signed swap": pairs}
+        return self.kind == "rotation" or self.count == members.get(self.kind)
 
     def to_json(self) -> dict[str, Any]:
         """Return the family as JSON-ready data."""
