@@ -24,7 +24,7 @@ class Step(NamedTuple):
     wrong: str
 
 
-PLANTED = {
+PLANTED: dict[tuple[str, str], list[tuple[str, str, str, str]]] = {
     ("P1.13", "_noise"): [
         ("noise of u", '"4 * {}dy (w^T Sx w) s^2"', "", "dx "),
         ("noise of w", '"4 * s^2 Tr[Sx] {}"', "|u|^2", "|w|^2"),
@@ -216,7 +216,7 @@ PLANTED = {
     ],
 }  # fmt: skip
 # Rows of helpers: the function that has the steps.
-CALLER = {
+CALLER: dict[tuple[str, str], str] = {
     ("P1.13", "_loss"): "_noise",
     ("P1.13", "_along"): "_curvatures",
     ("P1.7", "_mean"): "_means",
@@ -227,7 +227,7 @@ CALLER = {
 ROWS = [(where, Step(*row)) for where, rows in PLANTED.items() for row in rows]
 
 
-def steps(id, function, monkeypatch, change=None):
+def steps(id: str, function: str, monkeypatch, change=None):
     """Return the verdict on the steps of a function, with its source or another one changed."""
     [statement] = proofs_check.find([id])
     module = importlib.import_module(f"proofs_check.{statement.file}")
@@ -239,7 +239,8 @@ def steps(id, function, monkeypatch, change=None):
         scope = dict(vars(module))
         exec(compile(change(source), str(module.__file__), "exec"), scope)
         monkeypatch.setattr(module, function, scope[function])
-    return conjunction(function, getattr(module, CALLER.get((id, function), function))())
+    caller: str = CALLER.get((id, function), function)
+    return conjunction(function, getattr(module, caller)())
 
 
 def replaced(step):
@@ -259,7 +260,8 @@ def replaced(step):
     ("where", "step"), ROWS, ids=[f"{id}-{step.name}" for (id, _), step in ROWS]
 )
 def test_a_false_step_is_noticed(where, step, monkeypatch):
-    verdict = steps(*where, monkeypatch, replaced(step))
+    id, function = where
+    verdict = steps(id, function, monkeypatch, replaced(step))
     assert str(verdict.status) in ("refuted", "inconclusive"), str(verdict)
 
 
