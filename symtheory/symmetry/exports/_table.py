@@ -183,7 +183,8 @@ class ParameterTable:
                 axes = " or ".join(",".join(map(str, axes)) for axes in row.slices)
                 line += f"; each slice along axis {axes} by itself"
             if row.without_constants:
-                line += f"; {row.without_constants} without {'; '.join(dict.fromkeys(map(str, row.constants)))}"
+                against = "; ".join(dict.fromkeys(map(str, row.constants)))
+                line += f"; {row.without_constants} without {against}"
             lines.append(line)
         return "\n".join(lines)
 
