@@ -6,7 +6,8 @@ d(|u|^2 - |w|^2)/dt = -4 T s^2 (a |u|^2 - d_y w^T Sx w), a = Tr Sx, T = eta/S. O
 d_y w^T Sx w/y, and the trace of the Hessian falls until y*, where it is least. If the start has
 y_0 > (1 + d_x/d_y) y* or y_0 < y*/(1 + d_y), the largest eigenvalue of the Hessian is smaller at y*
 than at y_0, and on the way at most what it was at y_0: a rate between 2 over the one and 2 over the
-other is unstable for gradient descent at the start and stable at y*.
+other is unstable for gradient descent at the start and stable at y*. From nearer starts the largest
+eigenvalue can rise.
 
 Assumptions: squared loss; a minimum; isotropic label noise independent of x; stability is that of
 gradient descent on the quadratic part of the loss.
@@ -67,6 +68,7 @@ def exact() -> st.Verdict:
         *_trace(),
         *_largest(),
         *_thresholds(),
+        *_can_rise(),
         *_descent(),
     ]
     return proof("warmup on a rank-1 factorization", steps, claim().reference)
@@ -237,6 +239,23 @@ def _thresholds() -> list[st.Verdict]:
         ),
         sign("which is positive", more + dy * short / (1 + short), "positive"),
     ]
+
+
+def _can_rise() -> list[st.Verdict]:
+    """Sx = 1, |u| = |w| = 1, so f = k = 1: nearer starts are no part of the claim."""
+    y, ratio, above = sympy.symbols("y sqrt(d_y/d_x) e", positive=True)
+    first, second = 1 / sympy.sqrt(y), sympy.sqrt(y)  # (A, B) = (first u, second w)
+    form = 2 * (first**2 / y + 2 * first * second + y * second**2)
+    largest = form / (first**2 + second**2)
+    risen = sympy.factor(sympy.together(largest.subs(y, ratio) - largest.subs(y, 1)))
+    return [
+        same("Sx = 1: along (y^(-1/2) u, y^(1/2) w) the form reaches the bound 2 (1/y + y)",
+             sympy.simplify(largest), 2 * (1 / y + y)),
+        sign(
+            "so from y_0 = 1 it rises to y* = sqrt(d_y/d_x) where d_y > d_x, while S falls",
+            risen.subs(ratio, 1 + above), "positive",
+        ),
+    ]  # fmt: skip
 
 
 def _descent() -> list[st.Verdict]:

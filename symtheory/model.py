@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -286,10 +287,12 @@ class Model:
     def _check_loss(self) -> None:
         params, sample, constants = self.structure()
         try:
-            out = jax.eval_shape(lambda p, z, c: self.evaluate(p, z, c), params, sample, constants)
+            out = self._shape_of_loss()
         except InputError:
             raise
         except Exception as error:  # the user's own function may raise anything
+            if self._cast_labels():
+                return self._check_loss()
             given = [("parameter", params), ("random", sample), ("constant", constants)]
             listed = ", ".join(
                 f"{kind} {name or 'value'} {shape}"
@@ -312,6 +315,57 @@ class Model:
                 f"the loss must return a real floating-point number, but it returns {out.dtype}, "
                 "which has no gradient; return a real number, such as 1.0 * count or jnp.abs(value)"
             )
+
+    def _shape_of_loss(self) -> Any:
+        return jax.eval_shape(lambda p, z, c: self.evaluate(p, z, c), *self.structure())
+
+    def _cast_labels(self) -> bool:
+        """Give integer columns of data sets to the loss as integers, those that it needs so.
+
+        Samples are floating-point numbers everywhere; what indexes an array must be an integer.
+        Returns whether the loss can be evaluated then.
+        """
+        columns = [
+            (name, column)
+            for name, law in self.laws.items()
+            if isinstance(law, Empirical)
+            for column, values in law.columns.items()
+            if values.dtype.kind in "biu"
+        ]
+        plain = self.loss
+
+        def works(chosen: list[tuple[str, str]]) -> bool:
+            object.__setattr__(self, "loss", _with_integers(plain, chosen))
+            try:
+                self._shape_of_loss()
+            except Exception:  # the user's own function may raise anything
+                return False
+            return True
+
+        if not columns or not works(columns):
+            object.__setattr__(self, "loss", plain)
+            return False
+        for column in list(columns):
+            fewer = [other for other in columns if other != column]
+            columns = fewer if works(fewer) else columns
+        works(columns)
+        return True
+
+
+def _with_integers(loss: Callable[..., Any], columns: list[tuple[str, str]]) -> Callable[..., Any]:
+    """Return a loss that casts columns (law, column) of its sample to integers."""
+
+    @functools.wraps(loss)
+    def labelled(params: Any, sample: Any, *constants: Any) -> Any:
+        sample = dict(sample)
+        for law, column in columns:
+            if law:
+                sample[law] = dict(sample[law])
+            rows = sample[law] if law else sample
+            rows[column] = jnp.asarray(rows[column]).astype(int)
+        return loss(params, sample, *constants)
+
+    return labelled
 
 
 def _checked_size(name: str, value: Any) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from symtheory.errors import PrimitiveError
 from symtheory.exact import rational
 from symtheory.program._folded import folded
-from symtheory.program._known import KNOWN, is_known
+from symtheory.program._known import KNOWN, is_known, is_numeric
 from symtheory.program._program import Operation, Positions, Program
 from symtheory.program._walk import located
 
@@ -126,7 +126,7 @@ class Builder:
         self, name: str, xs: Sequence[Operand], shape: Any, kind: str, /, **params: Any
     ) -> Operand:
         """Write one operation down, or compute it where all its operands are known."""
-        if all(isinstance(x, np.ndarray) for x in xs) and all(map(_is_number, shape)):
+        if all(isinstance(x, np.ndarray) for x in xs) and is_numeric(shape):
             if all(map(is_known, xs)):
                 out = KNOWN[name](*xs, **params) if name in KNOWN else None
             else:
@@ -187,7 +187,7 @@ class Builder:
     # --- movement; floats that are only moved stay known ---
 
     def _moved(self, name: str, xs: Sequence[Operand], shape: Any, /, **params: Any) -> Operand:
-        if all(isinstance(x, np.ndarray) for x in xs) and all(map(_is_number, shape)):
+        if all(isinstance(x, np.ndarray) for x in xs) and is_numeric(shape):
             return np.asarray(KNOWN[name](*xs, **params))
         return self.emit(name, xs, shape, kind_of(xs[0]), **params)
 
@@ -464,10 +464,6 @@ class Builder:
     def cast(self, x: Operand, kind: str, into: str) -> Operand:
         """See `Domain.cast`; `into` is "f", "i" or "b"."""
         return self.emit("cast", [x], shape_of(x), into, kind=kind)
-
-
-def _is_number(size: Any) -> bool:
-    return isinstance(size, (int, np.integer))
 
 
 def _is_one(size: Any) -> bool:

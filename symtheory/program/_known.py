@@ -6,7 +6,7 @@ of the domain that reads the program.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +23,16 @@ def is_known(x: Any) -> bool:
     (True, False)
     """
     return isinstance(x, np.ndarray) and x.dtype.kind in "biu"
+
+
+def is_numeric(sizes: Iterable[Any]) -> bool:
+    """Tell whether all sizes of a shape are integers, none of them symbolic.
+
+    >>> from jax import export
+    >>> is_numeric((2, 3)), is_numeric(export.symbolic_shape("n, 3"))
+    (True, False)
+    """
+    return all(isinstance(size, (int, np.integer)) for size in sizes)
 
 
 def _take(x: np.ndarray, fill: np.ndarray | None = None, *, places: Any, axis: int) -> np.ndarray:

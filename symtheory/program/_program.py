@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from symtheory.errors import BudgetError, UnreadableError
-from symtheory.program._known import KNOWN, is_known
+from symtheory.program._known import KNOWN, is_known, is_numeric
 from symtheory.program._walk import located
 
 
@@ -138,7 +138,11 @@ def evaluate(
     """
     values: dict[int, Any] = dict(zip(program.inputs, inputs, strict=True))
     for number, constant in program.constants.items():
-        values[number] = constant if is_known(constant) else domain.constant(constant)
+        try:
+            values[number] = constant if is_known(constant) else domain.constant(constant)
+        except UnreadableError as error:
+            uses = (o for o in program.operations if number in o.inputs)
+            raise located(error, getattr(next(uses, None), "source", None)) from error
     dead = program.last_uses
     for place, operation in enumerate(program.operations):
         deadline.check()
@@ -162,7 +166,7 @@ def _perform(operation: Operation, domain: Any, xs: list[Any], deadline: Deadlin
     name, params = operation.name, operation.params
     if name == "scan":
         return _scan(operation, domain, xs, deadline)
-    if name in KNOWN and all(map(is_known, xs)) and _has_numbers_as_sizes(operation):
+    if name in KNOWN and all(map(is_known, xs)) and all(map(is_numeric, operation.shapes)):
         out = KNOWN[name](*xs, **params)
         if out is not None:
             return out if name == "sort" else [np.asarray(out)]
@@ -182,10 +186,6 @@ def _perform(operation: Operation, domain: Any, xs: list[Any], deadline: Deadlin
         params = {**params, "fill": xs[first]}
         xs = xs[:first]
     return [getattr(domain, name)(*xs, **params)]
-
-
-def _has_numbers_as_sizes(operation: Operation) -> bool:
-    return all(isinstance(n, (int, np.integer)) for shape in operation.shapes for n in shape)
 
 
 _OPERANDS = {"take": 1, "pick": 1, "choose": 2}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
 from symtheory.errors import UnreadableError
 
+_STANDARD_LIBRARY = os.path.join(sysconfig.get_paths()["stdlib"], "")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HIDDEN = (
     os.path.join(os.path.dirname(os.path.abspath(jax.__file__)), ""),
@@ -84,14 +86,26 @@ def location(equation: Any) -> str:
     if isinstance(equation, Called):
         return location(equation.equation) or location(equation.caller)
     traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
+    return line_of(
+        (frame.file_name, getattr(frame, "line_num", None) or getattr(frame, "start_line", 0))
+        for frame in getattr(traceback, "frames", ())
+    )
+
+
+def line_of(frames: Iterable[tuple[str, int]]) -> str:
+    """Return the user's line among (file, line), innermost first, as "file.py:12", or "".
+
+    Lines of installed packages and of Python's own are given only where there is no other.
+
+    >>> line_of([("/usr/lib/python3/site-packages/other.py", 7), ("/home/me/model.py", 12)])
+    'model.py:12'
+    """
     found = ""
-    for frame in getattr(traceback, "frames", ()):
-        name = frame.file_name
+    for name, line in frames:
         if name.startswith(_HIDDEN) or name.startswith("<"):
             continue
-        line = getattr(frame, "line_num", None) or getattr(frame, "start_line", 0)
         text = f"{os.path.basename(name)}:{line}"
-        if "site-packages" not in name:
+        if "site-packages" not in name and not name.startswith(_STANDARD_LIBRARY):
             return text
         found = found or text
     return found

@@ -12,10 +12,13 @@ import numpy as np
 
 from symtheory import shapes
 from symtheory.data import Empirical, random_rational
-from symtheory.domains import Symbols
+from symtheory.domains import Ring, Symbols
 from symtheory.exact import rational_array
 from symtheory.model import Model
 from symtheory.symmetry._symmetry import Exponential
+
+_MOST_ROWS = 64
+"""Rows of a data set up to which a loss is read at each of them."""
 
 
 def directional_derivative(model: Model, symmetry: Exponential) -> Callable[..., Any]:
@@ -101,6 +104,35 @@ def data_columns(model: Model) -> list[np.ndarray | None]:
         if isinstance(law, Empirical)
     }
     return [columns[name].pop(0) if name in columns else None for name in law_names(model)]
+
+
+def rows_to_read(model: Model) -> int | None:
+    """Return the number of rows of a model's only data set if they are few enough to read each."""
+    data = [law for law in model.laws.values() if isinstance(law, Empirical)]
+    return data[0].rows if len(data) == 1 and data[0].rows <= _MOST_ROWS else None
+
+
+def sample_at_row(model: Model, sample: Any, ring: Ring, labels: set[int], row: int) -> Any:
+    """Return a symbolic sample with the columns of a data set at one row.
+
+    Args:
+        model: The model.
+        sample: The sample as symbols.
+        ring: Their ring.
+        labels: Leaves of the sample that are only ever cut to integers; they stay integers.
+        row: Number of the row.
+    """
+    leaves, tree = jax.tree.flatten(sample)
+    for k, column in enumerate(data_columns(model)):
+        if column is None:
+            continue
+        values = np.asarray(column[row])
+        if k in labels and np.all(values == np.rint(values.astype(float))):
+            leaves[k] = values.astype(np.int64)
+        else:
+            exact = rational_array(values)
+            leaves[k] = as_object_array(np.frompyfunc(ring.constant, 1, 1)(exact))
+    return jax.tree.unflatten(tree, leaves)
 
 
 def exact_arguments(model: Model, symmetry: Exponential | None, symbols: Symbols) -> list[Any]:

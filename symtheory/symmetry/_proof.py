@@ -13,8 +13,13 @@ from symtheory.domains import LieDerivative, Polynomials, Ring, Symbols
 from symtheory.domains._degrees import DEGREE, Degrees, NotHomogeneousError, Scaled, scaled
 from symtheory.errors import UnreadableError
 from symtheory.model import Model
-from symtheory.program import Deadline, evaluate
-from symtheory.symmetry._arguments import exact_arguments, shaped_like
+from symtheory.program import Deadline, evaluate, whole_number_inputs
+from symtheory.symmetry._arguments import (
+    exact_arguments,
+    rows_to_read,
+    sample_at_row,
+    shaped_like,
+)
 from symtheory.symmetry._generator import Generator, read_generator
 from symtheory.symmetry._loss import Loss, loss_of
 from symtheory.symmetry._symmetry import Exponential
@@ -92,6 +97,9 @@ def prove_by_normal_form(
     of it along the generator must vanish identically; they differ for losses that stop or redefine
     a derivative. Where the loss is pieced together, it must not jump along the flow.
 
+    Where that fails for samples as symbols and the law is a small data set, it is tried at each of
+    its rows.
+
     Returns:
         How it was proved and None, or where it was tried and what is missing.
 
@@ -99,10 +107,27 @@ def prove_by_normal_form(
         UnreadableError: The ring cannot read the loss.
         BudgetError: It took too long or grew too large.
     """
+    how, missing = _normal_form(model, symmetry, deadline, None)
+    rows = rows_to_read(model)
+    if missing is None or rows is None:
+        return how, missing
+    for row in range(rows):
+        how, missing = _normal_form(model, symmetry, deadline, row)
+        if missing is not None:
+            return how, f"at row {row} of the data {missing}"
+    return f"at each of the {rows} rows of the data {how}", None
+
+
+def _normal_form(
+    model: Model, symmetry: Exponential, deadline: Deadline, row: int | None
+) -> tuple[str, str | None]:
     loss = loss_of(model)
     ring = Ring(deadline=deadline)
     symbols = Symbols(ring)
     params, sample, constants, _ = exact_arguments(model, symmetry, symbols)
+    if row is not None:
+        labels = {k - loss.parameters for k in whole_number_inputs(loss.program)}
+        sample = sample_at_row(model, sample, ring, labels, row)
     generator = read_generator(model, symmetry, symbols)
     leaves = jax.tree.leaves(params)
     tangent = shaped_like(leaves, generator.tangent)

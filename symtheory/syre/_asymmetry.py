@@ -95,8 +95,10 @@ class AsymmetricActivation:
 
         def activation(x: Any, layer: str = "") -> Any:
             units = x.shape[-1]
-            own = jax.random.fold_in(leaf_key(key, layer), units)
-            mix = jax.random.normal(own, (units, units), x.dtype) / units**0.5
+            # A constant of the loss, drawn when it is traced: the loss itself draws nothing.
+            with jax.ensure_compile_time_eval():
+                own = jax.random.fold_in(leaf_key(key, layer), units)
+                mix = jax.random.normal(own, (units, units), x.dtype) / units**0.5
             return x * jax.nn.sigmoid(x @ mix.T)
 
         changed = functools.partial(loss, activation=activation)

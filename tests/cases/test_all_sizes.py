@@ -58,7 +58,27 @@ CONDITIONS = {
     "product_is_6": lambda n, m: n * m == 6,
     "size_is_large": lambda n, m: n * m > 50,
     "not_coprime": lambda n, m: n % 3 == 0 and m % 3 == 0,
+    "remainder_is_true": lambda n, m: not n % 5,
+    "difference_is_false": lambda n, m: not n - 9,
+    "n_in_a_set": lambda n, m: n in {7, 9},
+    "n_is_a_key": lambda n, m: {7: True}.get(n, False),
+    "set_of_one_size": lambda n, m: len({n, m}) == 1,
+    "n_is_the_largest": lambda n, m: max(n, m, 5) == n,
+    "n_is_the_smallest": lambda n, m: min(n, m) == n,
+    "written_out": lambda n, m: str((n, m)) == "(7, 5)",
+    "formatted": lambda n, m: f"{n}x{m}" == "7x5",
+    "n_is_a_float": lambda n, m: n == 7.0,
+    "n_is_a_square": lambda n, m: round(n**0.5) ** 2 == n,
+    "digits": lambda n, m: len(str(n)) > 1,
+    "caught": lambda n, m: _caught(lambda: n > 6),
 }
+
+
+def _caught(question):
+    try:
+        return question()
+    except Exception:
+        return False
 
 
 def _size_of(how, A):
@@ -100,6 +120,15 @@ STRUCTURE = {
         a["A"].sum() - sum(a["A"][i].sum() for i in range(min(3, a["A"].shape[0])))
     ),
     "small_power": lambda a: (a["A"] * 0).sum() + max(0, a["A"].shape[0] - 3) * a["A"].sum(),
+    "other_rows": lambda a: a["A"].sum() - a["A"][0].sum() - sum(row.sum() for row in a["A"][1:4]),
+    "last_rows": lambda a: a["A"][-3:].sum() - a["A"].sum(),
+    "halves": lambda a: a["A"].reshape(-1, 2).sum() * 0,
+    "largest": lambda a: (max(a["A"].shape[0], 3) - 3) * a["A"].sum(),
+    "remainder": lambda a: jnp.remainder(a["A"].shape[0], 1) * a["A"].sum(),
+    "traced_minimum": lambda a: jnp.minimum(a["A"].shape[0] - 1, 3) // 4 * a["A"].sum(),
+    "traced_condition": lambda a: jnp.where(
+        jnp.asarray(a["A"].shape[0]) > 6, a["A"].sum(), 0 * a["A"].sum()
+    ),
     "round_of_size": lambda a: (a["A"].shape[0] // 4) * a["A"].sum(),
 }
 
@@ -109,7 +138,36 @@ def test_identity_that_unrolls_a_loop(name):
     assert not is_proved(ask(st.identity, "0", STRUCTURE[name], {"A": ("n", "m")}))
 
 
+@pytest.mark.parametrize("condition", [
+    lambda n, m, k: n + m == k,
+    lambda n, m, k: (n, m, k) == (1, 2, 3),
+    lambda n, m, k: n < m < k,
+    lambda n, m, k: n * m % k == 0,
+    lambda n, m, k: len({n, m, k}) < 3,
+    lambda n, m, k: sorted((n, m, k))[1] == 5,
+])  # fmt: skip
+def test_identity_that_asks_for_three_sizes(condition):
+    def residual(a):
+        product = (a["A"] @ a["B"]).sum()
+        return product if condition(*a["A"].shape, a["B"].shape[1]) else 0 * product
+
+    assert not is_proved(ask(st.identity, "0", residual, {"A": ("n", "m"), "B": ("m", "k")}))
+
+
 TRUE = {
+    "sizes_that_agree": (
+        lambda a: (
+            jnp.trace(a["A"] @ a["B"]) * (a["A"].shape == a["B"].shape[::-1])
+            - jnp.trace(a["B"] @ a["A"])
+            if a["A"].shape[0] > 0
+            else a["A"].sum()
+        ),
+        {"A": ("n", "m"), "B": ("m", "n")},
+    ),
+    "one_less": (
+        lambda a: (a["x"].size - 1) * a["x"] - a["x"].size * a["x"] + a["x"],
+        {"x": "n"},
+    ),
     "trace_of_product": (
         lambda a: jnp.trace(a["A"] @ a["B"]) - jnp.trace(a["B"] @ a["A"]),
         {"A": ("n", "m"), "B": ("m", "n")},
@@ -195,6 +253,38 @@ def test_expectation_that_asks_its_size(threshold):
 
     found = ask(st.expectation, f, {"x": st.Normal("n")})
     assert found is None, found
+
+
+@pytest.mark.parametrize("condition", [
+    lambda n: n % 2,
+    lambda n: n in {4, 7},
+    lambda n: str(n) == "7",
+    lambda n: max(n, 3) == 3,
+    lambda n: n == 7.0,
+])  # fmt: skip
+def test_expectation_that_asks_in_other_ways(condition):
+    def f(z):
+        return (z["x"] ** 2).sum() * (1.0 if condition(z["x"].shape[-1]) else 0.0)
+
+    found = ask(st.expectation, f, {"x": st.Normal("n")})
+    assert found is None, found
+
+
+@pytest.mark.parametrize("condition", [
+    lambda h: h == 4, lambda h: h > 4, lambda h: h % 2, lambda h: h in {4, 7},
+    lambda h: range(h)[3],
+])  # fmt: skip
+def test_a_symmetry_that_asks_its_size(condition):
+    action = lambda p: {"u": (2 if condition(p["u"].shape[0]) else 1) * p["u"], "W": -p["W"]}
+    symmetry = st.Exponential(action, name="that asks")
+    assert ask(st.derive, sized(lambda h, d: False), symmetry) is None
+
+
+@pytest.mark.parametrize("judge", [st.verify, st.derive])
+def test_open_sizes_are_named_where_numbers_are_needed(judge):
+    model = sized(lambda h, d: h > 6)
+    with pytest.raises(st.InputError, match=r"model\.bind\(d=\.\.\., h=\.\.\.\)"):
+        judge(model, RESCALING)
 
 
 def test_derive_of_a_net_that_does_not_ask_is_proved():

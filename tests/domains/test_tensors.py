@@ -135,32 +135,63 @@ def first_place(x):
     return jnp.broadcast_to(jax.lax.iota(int, 1), x.shape)
 
 
-@pytest.mark.parametrize(
-    ("function", "word"),
-    [
-        (lambda u, w, x: jnp.sum(jax.nn.relu(u @ x)), "max"),
-        (lambda u, w, x: jnp.sum(jnp.exp(x)), "exp"),
-        (lambda u, w, x: jnp.linalg.norm(x), "polynomial"),
-        (lambda u, w, x: jnp.linalg.norm(x) ** 3, "sqrt|integer_pow"),
-        (lambda u, w, x: jnp.sum(u.reshape(-1) ** 2), "an axis of size"),
-        (lambda u, w, x: jnp.sum(x) / jnp.sum(x**2), "div"),
-        (lambda u, w, x: jnp.sum(jnp.tril(w @ u)), "ge"),
-        (lambda u, w, x: jnp.sum(u @ w, axis=1)[0], "a constant"),
-        (lambda u, w, x: jnp.sum(jnp.concatenate([x, x])), "concatenate|stack"),
-        (lambda u, w, x: jnp.trace(u), "sizes m and n"),
-        (lambda u, w, x: jnp.sum(u * jnp.eye(*u.shape)), "sizes m and n"),
-        (lambda u, w, x: jnp.sum((jnp.arange(1)[:, None] == jnp.arange(x.size)) * x), "eq"),
-        (lambda u, w, x: jnp.sum((first_place(x) == jnp.arange(x.size)) * x), "a comparison"),
-        (lambda u, w, x: jnp.dot(x, x, preferred_element_type=jnp.bfloat16) * 1.0, "bfloat16"),
-        (lambda u, w, x: (ones(x, bool) @ ones(x, bool)) * 1.0, "asks for its sizes"),
-        (lambda u, w, x: jnp.sum(ones(x, "uint8"), dtype="uint8") * 1.0, "uint8"),
-        (lambda u, w, x: jnp.sum(x) if x.size == 1 else 0.0, "n = 1"),
-        (lambda u, w, x: jnp.sum(x) if u.shape[0] == x.size else 0.0, "asks for its sizes"),
-    ],
-)  # fmt: skip
-def test_what_it_cannot_read_is_named(function, word):
-    with pytest.raises(UnreadableError, match=word):
+UNREADABLE = {
+    "relu": (lambda u, w, x: jnp.sum(jax.nn.relu(u @ x)), "max .*'max'"),
+    "exp": (lambda u, w, x: jnp.sum(jnp.exp(x)), "'exp'"),
+    "norm": (lambda u, w, x: jnp.linalg.norm(x), "returns a square root"),
+    "norm_cubed": (lambda u, w, x: jnp.linalg.norm(x) ** 3, "square root .*'integer_pow'"),
+    "flat": (lambda u, w, x: jnp.sum(u.reshape(-1) ** 2), r"an axis of size m\*n .*'reshape'"),
+    "quotient": (lambda u, w, x: jnp.sum(x) / jnp.sum(x**2), "division .*'div'"),
+    "triangle": (lambda u, w, x: jnp.sum(jnp.tril(w @ u)), "'ge'"),
+    "first_entry": (lambda u, w, x: jnp.sum(u @ w, axis=1)[0], "index into an axis"),
+    "last_entry": (lambda u, w, x: x[-1], "index into an axis"),
+    "concatenation": (lambda u, w, x: jnp.sum(jnp.concatenate([x, x])), "'concatenate|'stack"),
+    "trace": (lambda u, w, x: jnp.trace(u), "sizes m and n.*'eq'"),
+    "wide_identity": (lambda u, w, x: jnp.sum(u * jnp.eye(*u.shape)), "sizes m and n.*'eq'"),
+    "first_is_any": (
+        lambda u, w, x: jnp.sum((jnp.arange(1)[:, None] == jnp.arange(x.size)) * x),
+        "comparison .*'eq'",
+    ),
+    "first_place": (
+        lambda u, w, x: jnp.sum((first_place(x) == jnp.arange(x.size)) * x), "comparison .*'eq'",
+    ),
+    "any_of_truth_values": (
+        lambda u, w, x: (ones(x, bool) @ ones(x, bool)) * 1.0, "comparison .*'dot_general'",
+    ),
+    "short_integers": (
+        lambda u, w, x: jnp.sum(ones(x, "uint8"), dtype="uint8") * 1.0, "uint8.*'reduce_sum'",
+    ),
+    "coarse_accumulation": (
+        lambda u, w, x: jnp.dot(x, x, preferred_element_type=jnp.bfloat16) * 1.0, "bfloat16",
+    ),
+    "padded": (lambda u, w, x: jnp.pad(x, 1) @ jnp.pad(x, 1), "'pad' at sizes that are names"),
+    "reversed": (lambda u, w, x: x[::-1] @ x, "'rev' at sizes that are names"),
+    "running_sum": (lambda u, w, x: jnp.cumsum(x) @ x, "'cumsum' at sizes that are names"),
+    "largest_place": (lambda u, w, x: jnp.argmax(x) * 1.0, "'argmax' at sizes that are names"),
+    "one_entry_set": (lambda u, w, x: x.at[0].set(0.0) @ x, "'scatter' at sizes that are names"),
+    "half_of_a_size": (lambda u, w, x: (x.size // 2) * jnp.sum(x), r"the size floordiv\(n, 2\)"),
+    "n_is_1": (lambda u, w, x: jnp.sum(x) if x.size == 1 else 0.0, "whether n == 1"),
+    "m_is_n": (lambda u, w, x: jnp.sum(x) if len(u.T) == 3 else 0.0, "symbolic size"),
+    "square": (lambda u, w, x: jnp.sum(x) if u.shape[0] == x.size else 0.0, "whether m == n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_it_cannot_read_is_named_with_its_line_and_a_next_step(name):
+    function, words = UNREADABLE[name]
+    with pytest.raises(UnreadableError, match=words) as caught:
         read_indexed(function, [t.sizes for t in (U, W, X)], [Indexed.of(t) for t in (U, W, X)])
+    message = str(caught.value)
+    assert "bind the sizes" in message or "write the loss without" in message
+    assert "test_tensors.py:" in message or name == "norm"  # what is returned has no line
+
+
+def test_integers_and_truth_values_of_a_named_size_are_read():
+    structures, inputs = [X.sizes], [Indexed.of(X)]
+    n = read_indexed(lambda x: 1.0 * x.size, structures, inputs)
+    assert read_indexed(lambda x: 1.0 * jnp.sum(ones(x, int)), structures, inputs) == n
+    nothing = read_indexed(lambda x: x.size - x.size, structures, inputs)
+    assert nothing.is_zero
 
 
 def test_any_text_is_a_name_of_a_size_or_a_tensor():

@@ -1,4 +1,4 @@
-"""Is a function traced at symbolic sizes the same at numbers? Python code may ask for sizes."""
+"""What a function does at sizes that are numbers, beside its trace at symbolic ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from symtheory.domains.tensors._contraction import contract
 from symtheory.domains.tensors._indexed import Indexed
 from symtheory.errors import InputError, UnreadableError
 from symtheory.linear_algebra._modular import PRIME, residue
-from symtheory.program import read_function
+from symtheory.program import read_function, trace
 
 _MAKES_NO_SENSE = (TypeError, ValueError, IndexError, ZeroDivisionError, InputError)
 
@@ -32,9 +32,8 @@ def differing_sizes(
 ) -> dict[str, int] | None:
     """Return sizes at which a function is not what was read at symbolic sizes, None if none found.
 
-    A comparison such as `n == m` or `n == 1` is false for symbolic sizes, so that a function that
-    asks is read as if sizes were always different. Sizes at which it cannot be read are passed
-    over.
+    Questions about sizes are refused where they are asked; this finds what asks in other ways, such
+    as by types. Sizes at which the function cannot be read are passed over.
 
     Args:
         function: A JAX function.
@@ -70,13 +69,9 @@ def _same_at(
         entries = np.asarray(contract(value, sizes, arrays, number=number), dtype=object)
         return np.asarray(entries % PRIME, dtype=np.int64)
 
-    structs = [
-        shapes.map_tree(lambda s: jax.ShapeDtypeStruct(_bound(s, sizes), np.float64), node)
-        for node in structures
-    ]
     try:
         numbers = [from_fractions(at(value), enclosed=False) for value in inputs]
-        values = read_function(function, structs, domain, [numbers])
+        values = read_function(function, _structs(structures, sizes), domain, [numbers])
     except (UnreadableError, *_MAKES_NO_SENSE):
         return True
     return all(
@@ -85,12 +80,43 @@ def _same_at(
     )
 
 
+def traced_at_numbers(
+    function: Callable[..., Any], structures: Sequence[Any], names: Sequence[str]
+) -> tuple[dict[str, int], Exception | None]:
+    """Return sizes at which the function can be traced; if there are none, some and its error.
+
+    Args:
+        function: A JAX function.
+        structures: Its arguments as pytrees of shapes.
+        names: The named sizes.
+    """
+    failure: Exception | None = None
+    sizes: dict[str, int] = {}
+    for sizes in _patterns(names):
+        try:
+            trace(function, *_structs(structures, sizes))
+        except Exception as error:  # whatever the user's function raises
+            failure = error
+        else:
+            return sizes, None
+    return sizes, failure
+
+
+def _structs(structures: Sequence[Any], sizes: dict[str, int]) -> list[Any]:
+    struct = lambda shape: jax.ShapeDtypeStruct(_bound(shape, sizes), np.float64)
+    return [shapes.map_tree(struct, node) for node in structures]
+
+
 def _patterns(names: Sequence[str]) -> Iterator[dict[str, int]]:
-    """Yield sizes that are all one, all equal, and all different."""
-    for size in (1, 2):
-        yield dict.fromkeys(names, size)
+    """Yield sizes that are all one, all equal, one of them one, and all different."""
+    yield dict.fromkeys(names, 1)
+    if not names:
+        return
+    yield dict.fromkeys(names, 2)
     if len(names) > 1:
-        yield {name: 2 + k for k, name in enumerate(names)}
+        different = {name: 2 + k for k, name in enumerate(names)}
+        yield from ({**different, name: 1} for name in names)
+        yield different
 
 
 def _bound(node: Any, sizes: dict[str, int]) -> tuple[int, ...]:

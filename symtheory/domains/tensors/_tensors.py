@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NoReturn, final
@@ -11,9 +12,12 @@ import numpy as np
 
 from symtheory.domains._domain import Domain, spoken
 from symtheory.domains.tensors._indexed import Indexed, einsum
+from symtheory.domains.tensors._questions import shown
 from symtheory.exact import rational
 from symtheory.program import Positions
 from symtheory.shapes import Size
+
+_BIND = "bind the sizes, or write the loss without it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +51,10 @@ class Tensors(Domain):
         """Return a number, an array whose entries are all the same, a size, or positions."""
         if isinstance(value, Positions):
             return Positions(value.axis, self._sizes(value.sizes))
+        if isinstance(value, np.ndarray) and value.dtype == object and not value.ndim:
+            value = value.item()  # a symbolic size among numbers
         if not isinstance(value, (np.ndarray, np.generic, float, int)):
-            factors = str(value).split("*")
-            return einsum([(self._number(factor), ()) for factor in factors], ())
+            return self._polynomial(str(value))
         array = np.asarray(value)
         if array.dtype.kind not in "biuf" or not array.size:
             self.refuse(f"a constant of {array.dtype} and shape {array.shape}")
@@ -65,14 +70,22 @@ class Tensors(Domain):
         """Return the sizes of the axes."""
         return value.sizes
 
-    def _number(self, text: str) -> Indexed:
-        """Return a size, or a power of one, as a number."""
-        base, _, power = text.partition("^")
-        if base.isdigit():
-            return Indexed.constant(int(base) ** int(power or 1))
-        if base not in self._names:
-            self.refuse(f"the size {text} as a number")
-        return Indexed.size(self._names[base], int(power or 1))
+    def _polynomial(self, text: str) -> Indexed:
+        """Return a symbolic dimension, such as "s0^2 - 2*s1 + 1", as a number."""
+        total = Indexed(())
+        for sign, product in re.findall(r"([+-]?)([^+-]+)", text.replace(" ", "")):
+            factors = []
+            for factor in product.split("*"):
+                base, _, power = factor.partition("^")
+                if base.isdigit():
+                    factors.append(Indexed.constant(int(base)))
+                elif base in self._names:
+                    factors.append(Indexed.size(self._names[base], int(power or 1)))
+                else:  # floordiv, mod, max, min
+                    self.refuse(f"the size {shown(text, self._names)} as a number", instead=_BIND)
+            term = einsum([(factor, ()) for factor in factors], ())
+            total = total + term.scaled(-1 if sign == "-" else 1)
+        return total
 
     def _size(self, dimension: Any) -> Size:
         """Return an integer, or the name that a symbolic dimension stands for."""
@@ -82,10 +95,7 @@ class Tensors(Domain):
             return dimension
         text = str(dimension)
         if text not in self._names:
-            shown = text
-            for short, name in self._names.items():
-                shown = shown.replace(short, name)
-            self.refuse(f"an axis of size {shown}", instead="bind the sizes first")
+            self.refuse(f"an axis of size {shown(text, self._names)}", instead=_BIND)
         return self._names[text]
 
     def _sizes(self, shape: Sequence[Any]) -> tuple[Size, ...]:

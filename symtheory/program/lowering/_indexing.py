@@ -13,7 +13,7 @@ from jax.extend.core import primitives
 from jax.lax import GatherDimensionNumbers, GatherScatterMode
 
 from symtheory.program._builder import Builder, Operand, kind_of, shape_of
-from symtheory.program._known import is_known
+from symtheory.program._known import is_known, is_numeric
 from symtheory.program.lowering._rule import lowers, shape_out
 
 _LARGEST = 2**24
@@ -22,6 +22,12 @@ _LARGEST = 2**24
 
 def _bounded(b: Builder, index: Operand, limit: int, filled: bool) -> Operand:
     """Return indices moved inside of 0 ... limit, or -1 for those outside where `filled`."""
+    if not is_numeric([limit]):
+        name = b.source.primitive.name
+        b.refuse(
+            f"the primitive {name!r}, an index into an axis whose size is a name",
+            "bind the sizes, or write the loss without the index",
+        )
     if filled:
         low = b.compare("ge", index, np.zeros((), dtype=np.int64))
         high = b.compare("le", index, np.asarray(limit))

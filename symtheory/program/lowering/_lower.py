@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from symtheory.errors import PrimitiveError, UnreadableError
+from symtheory.errors import PrimitiveError, SymtheoryError, UnreadableError
 from symtheory.program._builder import Builder, Complex, Operand, Ref, kind_of, shape_of
 from symtheory.program._facts import depending
-from symtheory.program._known import is_known
+from symtheory.program._known import is_known, is_numeric
 from symtheory.program._program import Program
 from symtheory.program._trace import trace
 from symtheory.program._types import held, kind_of_type
@@ -109,7 +109,7 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
         b.refuse(
             "random numbers drawn inside", "make them part of the sample (`random=` of the model)"
         )
-    if xs and all(map(is_known, xs)) and _gives_integers(equation):
+    if xs and all(map(is_known, xs)) and _gives_integers(equation) and not _is_symbolic(equation):
         return _computed(equation, xs)
     if name in _CONTROL:
         return _CONTROL[name](b, equation, xs)
@@ -122,11 +122,33 @@ def _equation(b: Builder, equation: Any, xs: list[Operand]) -> list[Operand]:
     ):
         out = lower_complex(b, equation, xs)
     elif name in RULES:
-        out = RULES[name](b, equation, *xs)
+        out = _ruled(b, equation, xs)
     else:
         b.refuse(f"the primitive {name!r}")
     outputs = list(out) if equation.primitive.multiple_results else [out]
     return all_stored(b, equation, outputs)
+
+
+def _ruled(b: Builder, equation: Any, xs: list[Operand]) -> Any:
+    """Apply the rule of a primitive; most rules need numbers for some of the sizes."""
+    name = equation.primitive.name
+    if not _is_symbolic(equation):
+        return RULES[name](b, equation, *xs)
+    try:
+        return RULES[name](b, equation, *xs)
+    except SymtheoryError:
+        raise
+    except Exception:  # what JAX, NumPy or Python say of a size without a number
+        return b.refuse(
+            f"the primitive {name!r} at sizes that are names",
+            "bind the sizes, or write the loss without it",
+        )
+
+
+def _is_symbolic(equation: Any) -> bool:
+    """Tell whether a size is symbolic among the operands and results of an equation."""
+    atoms = (*equation.invars, *equation.outvars)
+    return not all(is_numeric(getattr(atom.aval, "shape", ())) for atom in atoms)
 
 
 def _gives_integers(equation: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from symtheory.program._builder import Builder, Operand, Positions, shape_of
+from symtheory.program._known import is_numeric
 from symtheory.program.lowering._rule import alias, kind_out, lowers, shape_out
 
 
@@ -16,7 +17,7 @@ def _broadcast(b: Builder, eqn: Any, x: Operand, *_: Operand) -> Operand:
         axis = eqn.params["broadcast_dimensions"][x.axis]
         shape = tuple(eqn.params["shape"])
         if shape[axis] != x.sizes[x.axis]:
-            b.refuse("positions along an axis of length one at symbolic sizes")
+            b.refuse("positions along an axis of length one at sizes that are names")
         return Positions(axis, shape)
     return b.broadcast(x, shape_out(eqn), eqn.params["broadcast_dimensions"])
 
@@ -46,8 +47,11 @@ def _slice(b: Builder, eqn: Any, x: Operand) -> Operand:
         start, stop, step = window
         if start == 0 and step == 1 and stop == shape_of(x)[axis]:
             continue
-        if not all(isinstance(n, (int, np.integer)) for n in (start, stop, shape_of(x)[axis])):
-            b.refuse("a slice at symbolic sizes", "bind the size")
+        if not is_numeric((start, stop, shape_of(x)[axis])):
+            b.refuse(
+                "the primitive 'slice' at sizes that are names",
+                "bind the sizes, or write the loss without it",
+            )
         x = b.take(x, np.arange(start, stop, step), axis)
     return x
 
@@ -115,7 +119,7 @@ def _tile(b: Builder, eqn: Any, x: Operand) -> Operand:
 @lowers("iota")
 def _iota(b: Builder, eqn: Any, *_: Operand) -> Operand:
     shape, axis = tuple(eqn.params["shape"]), eqn.params["dimension"]
-    if not all(isinstance(n, (int, np.integer)) for n in shape):
+    if not is_numeric(shape):
         return Positions(axis, shape)
     column = np.arange(shape[axis], dtype=_held(eqn)).reshape(
         [-1 if k == axis else 1 for k in range(len(shape))]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from symtheory.program._builder import Builder, Complex, Operand
+from symtheory.program._builder import Builder, Complex, Operand, kind_of
 from symtheory.program._types import kind_of_type, rounds, wraps
 
 Rule = Callable[..., Any]
@@ -44,7 +44,12 @@ def shape_out(equation: Any) -> tuple[Any, ...]:
 
 
 def stored(b: Builder, x: Operand, dtype: Any) -> Operand:
-    """Return what is left of a number in a type: some round, some wrap around."""
+    """Return what is left of a number in a type: some round, some wrap around.
+
+    A sum of truth values is true where one of them is.
+    """
+    if kind_of_type(dtype) == "b" and kind_of(x) != "b":
+        return b.compare("ne", x, np.zeros((), dtype=np.int64))
     if isinstance(x, Complex) or not (rounds(dtype) or wraps(dtype)):
         return x
     name = np.dtype(dtype).name

@@ -13,11 +13,9 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from symtheory.data import Empirical
 from symtheory.domains import LieDerivative, Polynomials, Ring, Symbols
 from symtheory.domains._degrees import DEGREE
 from symtheory.errors import BudgetError, UnreadableError
-from symtheory.exact import rational_array
 from symtheory.model import Model
 from symtheory.program import (
     Deadline,
@@ -29,7 +27,12 @@ from symtheory.program import (
     whole_number_inputs,
     with_value_derivatives,
 )
-from symtheory.symmetry._arguments import data_columns, exact_arguments
+from symtheory.symmetry._arguments import (
+    data_columns,
+    exact_arguments,
+    rows_to_read,
+    sample_at_row,
+)
 from symtheory.symmetry._evaluated import fields_claim
 from symtheory.symmetry._inferred_span import INFERRED, is_inferred
 from symtheory.symmetry._loss import loss_of
@@ -40,7 +43,6 @@ from symtheory.verdict import Derivation, Outcome, Status, Verdict, prove_each
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
 _CLAIM = "grad l(theta; z) . (A theta + b) = 0 for all theta and z"
 _LARGEST_DEGREE = 2**40
-_MOST_ROWS = 64
 _LARGEST_FORM = 400
 """Parameters up to which expanding the loss in normal form is tried."""
 
@@ -185,16 +187,16 @@ class Prover:
 
     @functools.cached_property
     def _rows(self) -> int | None:
-        laws = list(self._model.laws.values())
-        data = [law for law in laws if isinstance(law, Empirical)]
-        return data[0].rows if len(data) == 1 and data[0].rows <= _MOST_ROWS else None
+        return rows_to_read(self._model)
 
     def _normal_form(self, fields: Sequence[Field], row: int | None) -> str | None:
         ring = Ring(deadline=self._deadline)
         symbols = Symbols(ring)
         theta_tree, sample, constants = exact_arguments(self._model, None, symbols)
         if row is not None:
-            sample = self._at_row(sample, ring, row)
+            first = len(self._shapes)
+            labels = {k - first for k in whole_number_inputs(self._loss.program)}
+            sample = sample_at_row(self._model, sample, ring, labels, row)
         constants = {n: constants[n] for n in self.structures[2]}
         leaves = jax.tree.leaves(theta_tree)
         moved = _tangents(fields, leaves, symbols)
@@ -213,20 +215,6 @@ class Prover:
             if not self._value_is_constant(ring, symbols, moved, values):
                 return None
         return f"the normal form of the derivative in {ring_text(ring)} is 0"
-
-    def _at_row(self, sample: Any, ring: Ring, row: int) -> Any:
-        """Return the sample with the data set's columns at one row; labels as integers."""
-        leaves, tree = jax.tree.flatten(sample)
-        labels = whole_number_inputs(self._loss.program)
-        for k, column in enumerate(data_columns(self._model)):
-            if column is None:
-                continue
-            values = np.asarray(column[row])
-            if len(self._shapes) + k in labels and np.all(values == np.rint(values.astype(float))):
-                leaves[k] = values.astype(np.int64)
-            else:
-                leaves[k] = _constants(rational_array(values), ring)
-        return jax.tree.unflatten(tree, leaves)
 
     def _is_followed(self, ring: Ring, inputs: list[Any]) -> bool:
         """Prove that the derivative JAX takes vanishes too, where it is not that of the value."""
@@ -366,11 +354,4 @@ def _tangents(fields: Sequence[Field], leaves: list[Any], symbols: Symbols) -> l
         piece[:] = tangent[start : start + leaf.size]
         out.append(piece.reshape(leaf.shape))
         start += leaf.size
-    return out
-
-
-def _constants(array: np.ndarray, ring: Ring) -> np.ndarray:
-    out = np.empty(array.shape, dtype=object)
-    for index, value in np.ndenumerate(array):
-        out[index] = ring.constant(value)
     return out

@@ -191,12 +191,11 @@ def _read_action(
         )
     except UnreadableError:
         raise
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except InputError as error:
         fit = "".join(f", and the family has shape {t.sizes}" for t in members)
         raise InputError(
             f"the action of the {label} cannot be evaluated on the parameters {model.leaves}{fit}: "
-            f"{type(error).__name__}: {reason}"
+            f"{error}"
         ) from error
     leaves = jax.tree.leaves(out)
     if len(leaves) != len(params) or jax.tree.structure(out) != jax.tree.structure(theta):
