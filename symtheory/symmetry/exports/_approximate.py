@@ -20,6 +20,7 @@ from symtheory.symmetry.inference import (
     Family,
     Flips,
     Inferred,
+    Target,
     Transformations,
     infer_traced,
 )  # fmt: skip
@@ -52,7 +53,7 @@ class ApproximateFamily:
     constants: tuple[SmallConstant, ...]
 
     def __str__(self) -> str:
-        against = "; ".join(map(str, self.constants))
+        against = "; ".join(dict.fromkeys(map(str, self.constants)))
         return f"{self.kind} of {', '.join(self.leaves)}, {self.count} x, against {against}"
 
     def to_json(self) -> dict[str, Any]:
@@ -157,15 +158,21 @@ def _appearing(
 
     known = Rationals()
     numbers: dict[Any, int] = {}
+    places: dict[int, tuple[int, Target]] = {}
     for family in (*exact.rescalings, *exact.shifts):
-        known.add(_row(family, numbers))
+        known.add(_row(family, numbers, places))
     for family in (*relaxed.rescalings, *relaxed.shifts):
-        if known.reduce(_row(family, numbers)):
-            kind = "shift" if family.shifts else "rescaling"
-            rates = {(0, *_key(t)): r for t, r in family.rates}
-            rates |= {(1, *_key(t)): r for t, r in family.shifts}
-            leaves = _leaves(names, [t for t, _ in (*family.rates, *family.shifts)])
-            yield ApproximateFamily(kind, family, family.count, leaves, against(rates, False))
+        row = _row(family, numbers, places)
+        rest = known.reduce(row)
+        if not known.add(row):
+            continue
+        if len(rest) < len(row):  # the same, up to exact symmetries, in fewer parameters
+            family = _family(family, rest, places)
+        kind = "shift" if family.shifts else "rescaling"
+        rates = {(0, *_key(t)): r for t, r in family.rates}
+        rates |= {(1, *_key(t)): r for t, r in family.shifts}
+        leaves = _leaves(names, [t for t, _ in (*family.rates, *family.shifts)])
+        yield ApproximateFamily(kind, family, family.count, leaves, against(rates, False))
     bits = lambda f: [numbers.setdefault(_key(t), len(numbers)) for t in f.targets]
     signs = Bits(bits(flips) for flips in exact.flips)
     for flips in relaxed.flips:
@@ -186,13 +193,27 @@ def _key(target: Any) -> tuple[Any, ...]:
     return target.leaf, target.block, frozenset(target.axes)
 
 
-def _row(family: Family, numbers: dict[Any, int]) -> dict[int, Fraction]:
-    out: dict[int, Fraction] = {}
+def _row(
+    family: Family, numbers: dict[Any, int], places: dict[int, tuple[int, Target]]
+) -> dict[int, Any]:
+    """Return coefficients by numbers of (rate or shift, target), which are given as needed."""
+    out: dict[int, Any] = {}
     for kind, targets in enumerate((family.rates, family.shifts)):
         for target, rate in targets:
             number = numbers.setdefault((kind, *_key(target)), len(numbers))
-            out[number] = out.get(number, Fraction(0)) + rate
-    return out
+            places.setdefault(number, (kind, target))
+            out[number] = out.get(number, 0) + rate
+    return {number: rate for number, rate in out.items() if rate}
+
+
+def _family(
+    family: Family, row: Mapping[int, Any], places: Mapping[int, tuple[int, Target]]
+) -> Family:
+    parts: tuple[list[Any], list[Any]] = ([], [])
+    for number, rate in sorted(row.items()):
+        kind, target = places[number]
+        parts[kind].append((target, Fraction(rate)))
+    return dataclasses.replace(family, rates=tuple(parts[0]), shifts=tuple(parts[1]))
 
 
 def _leaves(names: Mapping[Any, str], targets: Sequence[Any]) -> tuple[str, ...]:

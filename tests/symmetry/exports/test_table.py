@@ -13,9 +13,17 @@ from symtheory.symmetry.exports import _table
 from tests.symmetry.exports.networks import NETWORKS, draw, layer_norm, losses
 
 
+class Tables(dict):
+    """Tables by network, made when they are needed."""
+
+    def __missing__(self, name):
+        self[name] = st.parameter_table(NETWORKS[name].model)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
 def tables():
-    return {name: st.parameter_table(n.model) for name, n in NETWORKS.items()}
+    return Tables()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
