@@ -248,3 +248,13 @@ def test_symmetric_expressions_take_no_factorial_time(edges):
     value = einsum([(Indexed.of(square), edge) for edge in edges], ())
     turned = einsum([(Indexed.of(square), (7 * a, 7 * b)) for a, b in reversed(edges)], ())
     assert value == turned
+
+
+@pytest.mark.parametrize("spelling", ["ii->i", "ij,ij->i"])
+def test_a_diagonal_by_einsum_is_read_at_named_sizes(spelling):
+    square = Tensor("given", "A", ("n", "n"))
+    other = (lambda a: jnp.eye(a.shape[0]),) if spelling.count(",") else ()
+    diagonal = lambda a: jnp.sum(jnp.einsum(spelling, a, *(make(a) for make in other)))
+    read = lambda f: read_indexed(f, [square.sizes], [Indexed.of(square)])
+    assert read(diagonal) == read(lambda a: jnp.trace(a))
+    assert read(diagonal) != read(lambda a: jnp.sum(a))

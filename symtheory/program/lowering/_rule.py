@@ -80,6 +80,8 @@ def all_stored(b: Builder, equation: Any, outputs: list[Operand]) -> list[Operan
     if name in STORED_ALREADY:
         return outputs
     types = [getattr(v.aval, "dtype", None) for v in equation.outvars]
+    if name == "iota" and np.dtype(types[0]).itemsize >= 4:  # no axis is that long
+        return outputs
     return [
         x if dtype is None or (name in _EXACT_IN_FLOATS and rounds(dtype)) else stored(b, x, dtype)
         for x, dtype in zip(outputs, types, strict=True)
