@@ -14,7 +14,7 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from symtheory.errors import InputError, cause
 from symtheory.model import Model
-from symtheory.program import equations, location, subjaxprs, trace
+from symtheory.program import equations, has_loop, location, subjaxprs, trace
 from symtheory.verdict import Subject
 from symtheory.verdict._first_order import performed
 
@@ -101,6 +101,8 @@ def _reason(model: Model) -> str:
         trace(jax.vmap(jax.value_and_grad(value)), *_many(inputs))
     except Exception as error:
         return _not_differentiable(model, closed, error)
+    if has_loop(closed):  # it may not end at such points
+        return ""
     try:
         finite = _is_finite_somewhere(model)
     except Exception as error:  # of a callback of the user

@@ -27,6 +27,7 @@ from symtheory.program._trace import trace as trace
 from symtheory.program._types import kind_of_type as kind_of_type
 from symtheory.program._types import rounds as rounds
 from symtheory.program._walk import equations as equations
+from symtheory.program._walk import has_loop as has_loop
 from symtheory.program._walk import line_of as line_of
 from symtheory.program._walk import location as location
 from symtheory.program._walk import pruned as pruned

@@ -48,6 +48,16 @@ def equations(jaxpr: Jaxpr) -> Iterator[Any]:
             yield from equations(body)
 
 
+def has_loop(closed: ClosedJaxpr) -> bool:
+    """Tell whether a function runs `lax.while_loop` or a loop whose number of turns is computed.
+
+    >>> double = lambda x: jax.lax.while_loop(lambda y: y < 9, lambda y: 2 * y, x)
+    >>> has_loop(jax.make_jaxpr(double)(1.0)), has_loop(jax.make_jaxpr(abs)(1.0))
+    (True, False)
+    """
+    return any(equation.primitive.name == "while" for equation in equations(closed.jaxpr))
+
+
 def pruned(closed: ClosedJaxpr) -> ClosedJaxpr:
     """Leave out what the result does not need, such as the value beside its derivative."""
     needed = {x for x in closed.jaxpr.outvars if isinstance(x, Var)}

@@ -13,6 +13,7 @@ from symtheory.model import Model
 from symtheory.program import (
     Program,
     equations,
+    has_loop,
     is_continuous,
     is_smooth,
     lower,
@@ -50,8 +51,16 @@ class Loss:
 
     @functools.cached_property
     def closed(self) -> ClosedJaxpr:
-        """The loss, traced in double precision."""
-        return pruned(trace(self.value, *self.inputs)[0])
+        """The loss, traced in double precision.
+
+        Raises:
+            UnreadableError: It runs a loop until a condition on its values holds: at some points
+                such a loop does not end, so that nothing about the loss can be evaluated.
+        """
+        closed = pruned(trace(self.value, *self.inputs)[0])
+        if has_loop(closed):
+            lower(closed)  # one with a known number of turns is written out
+        return closed
 
     @functools.cached_property
     def program(self) -> Program:
