@@ -144,7 +144,7 @@ def test_axes_of_length_one_and_zero(name, shape):
 
 def test_an_unreadable_primitive_is_named_with_its_line():
     with pytest.raises(
-        UnreadableError, match=r"'bessel_i0e'.*test_lowering.py:\d+.*write the loss"
+        UnreadableError, match=r"'bessel_i0e'.*write the loss.*test_lowering.py:\d+"
     ):
         lowered(lambda x: jax.scipy.special.i0e(x), [np.ones(2)])
 

@@ -11,7 +11,8 @@ from symtheory.linear_algebra._modular import PRIME, rank
 from symtheory.symmetry.conservation._charges import float_candidates, modular_candidates
 from symtheory.symmetry.conservation._enclosed import float_gradients
 from symtheory.symmetry.conservation._fields import Fields
-from symtheory.symmetry.discovery._proof import Field, Prover
+from symtheory.symmetry.discovery._proof import Field, Prover, proved
+from symtheory.verdict import Status
 
 _LARGEST = 200
 
@@ -26,9 +27,17 @@ def proved_translations(fields: Fields) -> list[np.ndarray]:
     if fields.size > _LARGEST:
         return []
     prover = Prover(fields.model, fields.deadline)
-    found = [b for place in _axes(fields) if prover.shift([place]) is not None
-             for b in _constant_along(fields, *place)]  # fmt: skip
-    found = _independent([], found)
+    found, how = [], []
+    for place in _axes(fields):
+        cancelled = prover.shift([place])
+        if cancelled is not None:
+            along = _constant_along(fields, *place)
+            found += along
+            how += [cancelled.how] * len(along)
+    # Only what also holds when it is evaluated on the user's own function.
+    verdicts = proved(fields.model, [_field(b) for b in found], how)
+    held = [v is not None and v.status is Status.PROVED for v in verdicts]
+    found = _independent([], [b for b, holds in zip(found, held, strict=True) if holds])
     left = _independent(found, _candidates(fields))
     if left and prover.vanishes([_field(b) for b in left]) is None:
         left = [b for b in left if prover.vanishes([_field(b)]) is not None]

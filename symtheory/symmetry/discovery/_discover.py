@@ -283,6 +283,9 @@ def _assemble(
     left_out: Callable[[], float],
 ) -> Discovery:  # fmt: skip
     tried = len(rows)
+    # A leaf that moves the loss when it is evaluated is not trivial, whatever the equations say.
+    unseen = [name for name, verdict in trivial.items() if verdict.status == Status.REFUTED]
+    trivial = {name: verdict for name, verdict in trivial.items() if name not in unseen}
     # A candidate that fails when it is evaluated is no generator.
     failed = [row for row in rows if row[2].status == Status.REFUTED]
     rows = [row for row in rows if row[2].status != Status.REFUTED]
@@ -308,7 +311,7 @@ def _assemble(
     )
     counts = f"{len(linear)} linear and {len(affine)} further affine generators"
     claim = f"the loss of {model.name} has {counts} and no others"
-    if trivial:
+    if trivial or unseen:
         claim += ", among those that move parameters it depends on"
     fields: dict[str, Any] = {
         "measured": {"proved": sum(done), "upper_bound": upper[1]},
@@ -317,6 +320,9 @@ def _assemble(
     if failed:
         status = Status.INCONCLUSIVE
         how = f"{len(failed)} null vectors of the {bound} fail in floats: {failed[0][2].how}"
+    elif unseen:
+        status = Status.INCONCLUSIVE
+        how = f"the loss depends on {', '.join(unseen)}, which none of the equations shows"
     elif meets:
         status, how = Status.SUPPORTED, ""
     elif space.lost or not clear:
@@ -332,7 +338,7 @@ def _assemble(
         status, how = Status.SUPPORTED, f"{bound}; {sum(done)} of {tried} proved"
     if not clear:  # nothing found without a gap is reported as a generator
         linear, affine, algebra = [], [], structure([])
-    if meets and not failed:
+    if meets and not failed and not unseen:
         certificate = RankBound(
             f"{bound} = {space.unknowns - space.upper}, of {space.unknowns} unknowns",
             lower=sum(done),

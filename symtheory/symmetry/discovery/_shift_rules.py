@@ -261,6 +261,10 @@ class Rules:
         a, rest = inputs[0], inputs[1:]
         if any(x.kind for x in rest):
             raise NotFollowedError(f"several things that change meet in {name!r}")
+        joins = name in ("concatenate", "dynamic_update_slice") or name.startswith("scatter")
+        fill = params.get("fill_value")
+        if a.kind and (joins or (fill is not None and np.isfinite(fill))):
+            raise NotFollowedError(f"what changes and what does not are joined by {name!r}")
         others = first_places([x.shape for x in rest])
         if all(x.number is not None for x in rest):
             others = [np.asarray(x.number) for x in rest]
