@@ -14,7 +14,7 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from symtheory.errors import InputError, cause
 from symtheory.model import Model
-from symtheory.program import equations, has_loop, location, subjaxprs, trace
+from symtheory.program import equations, has_loop, location, pruned, subjaxprs, trace
 from symtheory.verdict import Subject
 from symtheory.verdict._first_order import performed
 
@@ -92,7 +92,7 @@ def _reason(model: Model) -> str:
 
     # JAX remembers what a function gave: a fresh one is called anew.
     closed, again = (trace(lambda p, z, c: value(p, z, c), *inputs)[0] for _ in range(2))
-    for equation in equations(closed.jaxpr):
+    for equation in equations(pruned(closed).jaxpr):  # a key that nothing is drawn with is no harm
         if equation.primitive.name.startswith(_RANDOM):
             return _random(model, f"(primitive {_named(equation)})")
     if not _same(closed, again):
