@@ -115,11 +115,15 @@ class Subject:
 
     def values(self, points: np.ndarray, data: Any) -> np.ndarray:
         """Return the loss alone (n,) at flattened parameters, in double precision."""
+        return self._at(self._value, points, data)
+
+    def _at(self, function: Any, points: np.ndarray, data: Any) -> np.ndarray:
+        """Return a compiled function of one number at all points, batch by batch."""
         out = np.empty(len(points))
         with jax.enable_x64(True), np.errstate(all="ignore"):
             for places in _batches(len(points), self.lanes):
                 take = lambda x, p=places: np.asarray(x)[p].astype(float)
-                out[places] = np.asarray(self._value(take(points), *jax.tree.map(take, data)))
+                out[places] = np.asarray(function(take(points), *jax.tree.map(take, data)))
         return out
 
     @functools.cached_property
@@ -142,23 +146,13 @@ class Subject:
         """
         if self._largest is None:
             self._largest = self._compile(self._largest_intermediate)
-        out = np.empty(len(points))
-        with jax.enable_x64(True), np.errstate(all="ignore"):
-            for places in _batches(len(points), self.lanes):
-                take = lambda x, p=places: np.asarray(x)[p].astype(float)
-                out[places] = np.asarray(self._largest(take(points), *jax.tree.map(take, data)))
-        return out
+        return self._at(self._largest, points, data)
 
     def sensitivity(self, points: np.ndarray, data: Any) -> np.ndarray:
         """Return by how much the loss moves for relative errors of all values on the way, (n,)."""
         if self._moved is None:
             self._moved = self._compile(sensitivity(self._flat))
-        out = np.empty(len(points))
-        with jax.enable_x64(True), np.errstate(all="ignore"):
-            for places in _batches(len(points), self.lanes):
-                take = lambda x, p=places: np.asarray(x)[p].astype(float)
-                out[places] = np.asarray(self._moved(take(points), *jax.tree.map(take, data)))
-        return out
+        return self._at(self._moved, points, data)
 
     def _largest_intermediate(self, flat: Any, sample: Any, constants: Any) -> Any:
         function = jax.value_and_grad(self._flat)

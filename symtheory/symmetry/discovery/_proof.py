@@ -32,6 +32,7 @@ from symtheory.symmetry._arguments import (
     exact_arguments,
     rows_to_read,
     sample_at_row,
+    shaped_like,
 )
 from symtheory.symmetry._evaluated import fields_claim
 from symtheory.symmetry._inferred_span import INFERRED, is_inferred
@@ -348,10 +349,4 @@ def _tangents(fields: Sequence[Field], leaves: list[Any], symbols: Symbols) -> l
             tangent[i] = tangent[i] + a * ring.constant(value) * theta[j]
         for i, value in field.shift.items():
             tangent[i] = tangent[i] + a * ring.constant(value)
-    out, start = [], 0
-    for leaf in leaves:
-        piece = np.empty(leaf.size, dtype=object)
-        piece[:] = tangent[start : start + leaf.size]
-        out.append(piece.reshape(leaf.shape))
-        start += leaf.size
-    return out
+    return shaped_like(leaves, tangent)
