@@ -35,11 +35,12 @@ def certify(
     seconds: float | None = 60.0,
     seed: int = 0,
 ) -> Verdict:
-    """Certify that l_r has none of the reflections of l, in exact arithmetic.
+    """Certify that l_r has none of the known reflections of l, in exact arithmetic.
 
-    For every reflection (theta', P) three statements: it is one of l (proved by discovery or
-    `verify`); it is none of l_r, neither moved along with the bias, (theta' - P theta_0, P), nor as
-    it stands; and at its symmetric states P grad l_r = 2 gamma (theta' - P theta_0), a constant
+    Reflections of l that the search does not find are not spoken of. For every reflection
+    (theta', P) three statements: it is one of l (proved by discovery or `verify`); it is none of
+    l_r, neither moved along with the bias, (theta' - P theta_0, P), nor as it stands; and at its
+    symmetric states P grad l_r = 2 gamma (theta' - P theta_0), a constant
     that is not 0 and drives training away. The first is about every sample and parameter; the
     second is an exact statement about the floats of the bias (each read as in `symtheory.exact`);
     the third is evaluated at a random symmetric state, for one member of each family.
@@ -85,7 +86,8 @@ def certify(
         parts.append(part)
         if removal is not None:
             removals.append(removal)
-    claim = f"{model.name} has none of the reflections of {base.name}"
+    whose = f"that were {'found in' if of is None else 'given for'} {base.name}"
+    claim = f"{model.name} has none of the {len(known)} families of reflections {whose}"
     if not known:
         status = Status.INCONCLUSIVE if unfinished else Status.NOT_APPLICABLE
         how = unfinished or "no reflection was found or given"

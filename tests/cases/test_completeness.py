@@ -98,7 +98,8 @@ def survives(removed, matrix_u, matrix_w):
     """Return whether l_r keeps theta -> (M u, N W), by evaluation at random points."""
     for seed in range(4):
         params, sample = draw(removed.base, seed)
-        after = {"u": matrix_u @ params["u"], "W": matrix_w @ params["W"]}
+        second = next(name for name in params if name != "u")
+        after = {"u": matrix_u @ params["u"], second: matrix_w @ params[second]}
         if change(lambda p, z: removed.evaluate(p, z), params, after, sample) > 1e-9:
             return False
     return True
@@ -120,6 +121,40 @@ def test_certify_counts_signed_swaps_of_even_units(name):
     bias = {"u": np.array([0.3, 0.3]), "W": np.array([[0.1, 0.2], [-0.1, -0.2]])}
     removed = st.remove_symmetries(units(EVEN[name]), weight_decay=0.1, bias=bias)
     assert survives(removed, SWAP, -SWAP)
+    assert not is_proved(ask(st.certify, removed))
+
+
+def _weighed(p, z):
+    """Even in each entry of w; no two entries are alike."""
+    return jnp.cos(jnp.sum(jnp.array([2.0, 1.0]) * p["u"] ** 3 * p["w"] ** 2) * z["x"]) * z["y"]
+
+
+def _products(p, z):
+    """Odd in each entry, even in each pair w_i, u_i."""
+    return (jnp.sum(jnp.array([1.0, 2.0, 3.0]) * p["w"] * jnp.sin(p["u"])) - z["y"]) * z["x"]
+
+
+def _three(p, z):
+    """Even in pairs of the entries of w, which have no axis in common with anything."""
+    a, b, c = p["w"]
+    return (a * jnp.sin(b) * jnp.tanh(c) - z["x"]) ** 2 + z["y"] * p["u"][0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "size", "idle"),
+    [(_weighed, 2, {"w": [1]}), (_products, 3, {"w": [2], "u": [2]}), (_three, 3, {"w": [0, 2]})],
+)
+def test_certify_counts_flips_of_entries(loss, size, idle):
+    laws = {"x": st.Normal((), mean=0.3), "y": st.Normal((), mean=0.5)}
+    model = st.Model(loss, {"u": size, "w": size}, laws)
+    bias = {"u": np.array([0.3, 0.1, -0.2])[:size], "w": np.array([0.25, -0.1, 0.4])[:size]}
+    generic = st.remove_symmetries(model, weight_decay=0.1, bias=bias)
+    assert is_proved(ask(st.certify, generic))
+    for name, places in idle.items():
+        bias[name] = np.where(np.isin(np.arange(size), places), 0.0, bias[name])
+    removed = st.remove_symmetries(model, weight_decay=0.1, bias=bias)
+    signs = {n: np.where(np.isin(np.arange(size), idle.get(n, [])), -1.0, 1.0) for n in "uw"}
+    assert survives(removed, np.diag(signs["u"]), np.diag(signs["w"]))
     assert not is_proved(ask(st.certify, removed))
 
 

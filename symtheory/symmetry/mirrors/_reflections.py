@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,9 +16,11 @@ from symtheory.errors import BudgetError
 from symtheory.model import Model
 from symtheory.program import Deadline, trace
 from symtheory.readable import require_readable
-from symtheory.symmetry._evaluated import on_axes, reflection_claim
+from symtheory.symmetry._evaluated import on_axes
 from symtheory.symmetry._memory import intermediates, require
 from symtheory.symmetry._structural import structural
+from symtheory.symmetry.mirrors._entries import entry_flips, exchanges, whole_flip
+from symtheory.symmetry.mirrors._judge import REFERENCE, SAME, Judge
 from symtheory.symmetry.mirrors._reflection import Reflection, verify_reflection
 from symtheory.symmetry.mirrors._reflections_found import (
     FoundReflections,
@@ -25,9 +28,8 @@ from symtheory.symmetry.mirrors._reflections_found import (
     flip_of,
     on_axis,
 )
-from symtheory.symmetry.mirrors._units import POINTS, Axis, Probe, rank_of, unit_axes
+from symtheory.symmetry.mirrors._units import POINTS, Axis, rank_of, unit_axes
 from symtheory.verdict import (
-    Certificate,
     Claim,
     Derivation,
     Maps,
@@ -36,13 +38,9 @@ from symtheory.verdict import (
     Subject,
     Verdict,
     conjunction,
-    prove,
 )
 
-_REFERENCE = "arXiv 2408.15495, reflection symmetry"
-_SAME = 1e-9
 _SINGLE = 12
-_EXCHANGED = 12
 _FLIPS = 4
 _SMALL = 64
 
@@ -57,9 +55,10 @@ def reflections(
 
     Axes of the leaves that index the same hidden units are found from gradients. Swaps of two
     units, flips of the signs of one and reflections along any direction of the units are then
-    tried, and exchanges of two leaves. A candidate is proved at any size by following the signed
-    permutation (or rotation) through the loss, else by `verify`; what only survives random points
-    in double precision is `supported`, and what does not survive them is left out.
+    tried, flips of one or two entries of a model of at most 24 parameters (of any set of entries up
+    to 10 parameters), and exchanges of two leaves. A candidate is proved at any size by following
+    the signed permutation (or rotation) through the loss, else by `verify`; what only survives
+    random points in double precision is `supported`, and what does not survive them is left out.
 
     Args:
         model: A model with all sizes bound.
@@ -95,11 +94,10 @@ def reflections(
 
 class _Search:
     def __init__(self, model: Model, seed: int, deadline: Deadline) -> None:
-        self.model, self.seed, self.deadline = model, seed, deadline
-        self.names = list(model.leaves)
-        self.probe = Probe(model, seed)
-        self.structure = model.structure()
-        self.loss, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *self.structure)
+        self.model, self.deadline = model, deadline
+        self.judge = Judge(model, seed, deadline)
+        self.names, self.probe = self.judge.names, self.judge.probe
+        self.loss, _ = trace(lambda p, z, c: model.evaluate(p, z, c), *model.structure())
         self.found: list[FoundReflections] = []
 
     def run(self) -> None:
@@ -109,14 +107,16 @@ class _Search:
             self._units(list(group))
         self._signed_swaps()
         for leaves in structural(self.model).whole_flips():
-            self._whole_flip(leaves)
-        self._exchanges()
+            whole = whole_flip(self.judge, leaves, self.found)
+            self.found += [whole] if whole is not None else []
+        for found in itertools.chain(entry_flips(self.judge, self.found), exchanges(self.judge)):
+            self.found.append(found)
 
     # --- units ---
 
     def _units(self, group: list[Axis]) -> None:
         size = (self.probe.shapes[group[0][0]] or (1,))[group[0][1]]
-        rank, leaves = rank_of(self.probe, group), self._leaves(group)
+        rank, leaves = rank_of(self.probe, group), self.judge.moved_leaves(dict(group))
         where = ", ".join(f"{leaf or 'theta'}" for leaf in leaves)
         flip, swaps = flip_of(size, 0), False
         if size > 1:
@@ -203,114 +203,33 @@ class _Search:
         """Add the reflections along every direction of the units, if they are there."""
         mirror = np.eye(size)
         mirror[:2, :2] = [[0.28, -0.96], [-0.96, -0.28]]  # along (3, 4)/5
-        if not self._change(_alike(group, mirror)) <= _SAME:
+        if not self._change(_alike(group, mirror)) <= SAME:
             return
         name = f"reflection along any direction of the units of {where}"
         recheck = self._claim([_alike(group, m) for m in (mirror, *_mirrors(size))])
         verdict = None
         if flips.status is Status.PROVED and structural(self.model).rotates(group):
             how = "conjugates of a flip by rotations, which pass through"
-            verdict = self._proved(name, Derivation(how), recheck)
+            verdict = self.judge.proved(name, Derivation(how), recheck)
         elif self.model.dimension <= _SMALL:
             reflection = self._reflection(_alike(group, mirror), name)
-            checked = verify_reflection(self.model, reflection, seconds=self._remaining())
+            checked = verify_reflection(self.model, reflection, seconds=self.judge.remaining())
             if checked.certificate is not None:
-                verdict = self._proved(name, checked.certificate, recheck)
-        verdict = verdict or self._supported(name, recheck)
+                verdict = self.judge.proved(name, checked.certificate, recheck)
+        verdict = verdict or self.judge.supported(name, recheck)
         if verdict is None or verdict.status is Status.REFUTED:
             return
         self._add(name, "rotation", rank, size, _alike(group, mirror), verdict)
-
-    # --- whole leaves ---
-
-    def _whole_flip(self, chosen: list[int]) -> None:
-        """Add the sign flip of some leaves as a whole, where they are not the only unit."""
-        rank = sum(math.prod(self.probe.shapes[leaf]) for leaf in chosen)
-        names = tuple(self.names[leaf] for leaf in chosen)
-        if any(
-            (found.kind, found.count, found.rank) == ("flip", 1, rank)
-            and sorted(found.leaves) == sorted(names)
-            for found in self.found
-        ):
-            return
-        leaves = list(self.probe.theta)
-        for leaf in chosen:
-            leaves[leaf] = -leaves[leaf]
-        if not self.probe.changes(leaves) <= _SAME:
-            return
-
-        def project(params: Any) -> Any:
-            flat, tree = jax.tree.flatten(params)
-            out = [x if k in chosen else 0 * x for k, x in enumerate(flat)]
-            return jax.tree.unflatten(tree, out)
-
-        name = f"sign flip of {', '.join(name or 'theta' for name in names)}"
-
-        def flipped(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return {n: -x if n in names else x for n, x in leaves.items()}
-
-        claim = Maps(Subject.of(self.model), [on_axes(self.model, flipped)], self.seed)
-        certificate = Derivation("inferred from the parities of all operations")
-        verdict = self._proved(name, certificate, claim)
-        if verdict.status is Status.REFUTED:
-            return
-        found = Reflection(project, name=name)
-        self.found.append(FoundReflections(name, "flip", rank, 1, names, found, verdict))
-
-    def _exchanges(self) -> None:
-        """Try to exchange two leaves of the same shape, or of transposed shapes."""
-        shapes = self.probe.shapes
-        for a in range(min(len(shapes), _EXCHANGED)):
-            for b in range(a + 1, min(len(shapes), _EXCHANGED)):
-                for turn in (False, True):
-                    if turn and len(shapes[a]) != 2:
-                        continue
-                    if (shapes[b][::-1] if turn else shapes[b]) != shapes[a]:
-                        continue
-                    self.deadline.check()
-                    for sign in (1, -1):
-                        self._exchange(a, b, turn, sign)
-
-    def _exchange(self, a: int, b: int, turn: bool, sign: int) -> None:
-        leaves = list(self.probe.theta)
-        flip = (lambda x: np.swapaxes(x, -1, -2)) if turn else (lambda x: x)
-        leaves[a], leaves[b] = sign * flip(leaves[b]), sign * flip(leaves[a])
-        if not self.probe.changes(leaves) <= _SAME:
-            return
-
-        def project(params: Any) -> Any:
-            flat, tree = jax.tree.flatten(params)
-            out = [0 * leaf for leaf in flat]
-            half = (flat[a] - sign * (flat[b].T if turn else flat[b])) / 2
-            out[a], out[b] = half, -sign * (half.T if turn else half)
-            return jax.tree.unflatten(tree, out)
-
-        how = (" transposed" if turn else "") + ("" if sign > 0 else " with both signs changed")
-        name = f"exchange of {self.names[a]} and {self.names[b]}{how}"
-        found = Reflection(project, name=name)
-        checked = verify_reflection(self.model, found, seconds=self._remaining(), seed=self.seed)
-        if checked.status is Status.REFUTED:
-            return
-        claim = reflection_claim(self.model, found)
-        if checked.certificate is not None:
-            verdict = self._proved(name, checked.certificate, claim)
-        else:
-            verdict = self._supported(name, claim, f"; {checked.how}")
-        if verdict is None or verdict.status is Status.REFUTED:
-            return
-        rank = int(np.prod(self.probe.shapes[a], dtype=int))
-        leaves_ = (self.names[a], self.names[b])
-        self.found.append(FoundReflections(name, "exchange", rank, 1, leaves_, found, verdict))
 
     # --- judging ---
 
     def _judge(self, maps: list[Moved]) -> Verdict | None:
         """Return a verdict on maps of the units (the first is the claim), None if one fails."""
-        if not all(self._change(moved) <= _SAME for moved in maps):
+        if not all(self._change(moved) <= SAME for moved in maps):
             return None
         if all(self._passes(moved) for moved in maps):
             how = "the signed permutation of units is inferred, operation by operation"
-            verdict = self._proved("units", Derivation(how), self._claim(maps))
+            verdict = self.judge.proved("units", Derivation(how), self._claim(maps))
             return None if verdict.status is Status.REFUTED else verdict
         claim = self._claim(maps)
         if self.model.dimension <= _SMALL:
@@ -320,7 +239,7 @@ class _Search:
             steps = steps if len(maps) > 1 else maps
             for moved in steps:
                 checked = verify_reflection(
-                    self.model, self._reflection(moved, ""), seconds=self._remaining()
+                    self.model, self._reflection(moved, ""), seconds=self.judge.remaining()
                 )
                 if checked.status is Status.REFUTED:
                     return None
@@ -328,9 +247,9 @@ class _Search:
                     break
             else:
                 how = f"the normal form of the difference is 0 for {len(steps)} generating maps"
-                verdict = self._proved("units", NormalForm(how, ring="Q(theta, z)"), claim)
+                verdict = self.judge.proved("units", NormalForm(how, ring="Q(theta, z)"), claim)
                 return None if verdict.status is Status.REFUTED else verdict
-        return self._supported("units", claim)
+        return self.judge.supported("units", claim)
 
     def _change(self, moved: Moved) -> float:
         leaves = list(self.probe.theta)
@@ -355,23 +274,6 @@ class _Search:
 
     # --- results ---
 
-    def _remaining(self) -> float | None:
-        left = self.deadline.remaining()
-        return None if np.isinf(left) else max(left, 0.1)
-
-    def _words(self, name: str) -> str:
-        return f"the loss of {self.model.name} is invariant under the {name}"
-
-    def _supported(self, name: str, claim: Claim, more: str = "") -> Verdict | None:
-        """Return a verdict without proof, None if the claim fails far away or in a tie."""
-        if claim.test().agrees is False:
-            return None
-        how = f"random points in double precision{more}"
-        return Verdict(Status.SUPPORTED, self._words(name), how=how, reference=_REFERENCE)
-
-    def _proved(self, name: str, certificate: Certificate, recheck: Claim) -> Verdict:
-        return prove(self._words(name), certificate, recheck, reference=_REFERENCE)
-
     def _claim(self, maps: list[Moved]) -> Claim:
         """Return "the loss is the same under these maps of the units", to be evaluated."""
 
@@ -385,11 +287,8 @@ class _Search:
         return Maps(
             subject,
             [on_axes(self.model, lambda leaves, m=moved: acting(leaves, m)) for moved in maps],
-            self.seed,
+            self.judge.seed,
         )
-
-    def _leaves(self, group: Sequence[Axis]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.names[leaf] for leaf, _ in group))
 
     def _reflection(self, acting: Moved, name: str) -> Reflection:
         def project(params: Any) -> Any:
@@ -412,9 +311,11 @@ class _Search:
         signed: tuple[Axis, ...] = (),
     ) -> None:
         # The same statement, in the words of the family.
-        verdict = conjunction(self._words(name), [verdict], how=verdict.how, reference=_REFERENCE)
+        verdict = conjunction(
+            self.judge.words(name), [verdict], how=verdict.how, reference=REFERENCE
+        )
         found, axes = self._reflection(moved, name), tuple(moved)
-        leaves = self._leaves(axes)
+        leaves = self.judge.moved_leaves(dict(axes))
         self.found.append(
             FoundReflections(name, kind, rank, count, leaves, found, verdict, axes, signed)
         )
