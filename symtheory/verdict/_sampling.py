@@ -43,9 +43,13 @@ def _scattered(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator
 
 
 def _by_leaf(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    # One leaf far out, another next to 0: what the one decides is not hidden behind both.
-    leaves = 10 ** rng.uniform(-5, 5, int(owner.max(initial=-1)) + 1)
-    return leaves[owner] * rng.normal(size=d)
+    # One leaf far out, another next to 0: what the one decides is not hidden behind both. Half of
+    # the leaves have one sign: logits far below a fixed one leave all of the weight to it.
+    leaves = int(owner.max(initial=-1)) + 1
+    sizes, signs = 10 ** rng.uniform(-5, 5, leaves), rng.choice([-1.0, 0.0, 0.0, 1.0], leaves)
+    drawn = rng.normal(size=d)
+    drawn = np.where(signs[owner] == 0, drawn, signs[owner] * np.abs(drawn))
+    return sizes[owner] * drawn
 
 
 def _sparse(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -145,9 +145,10 @@ def softmax(d: Draft) -> str:
     if d.left >= k and d.chance(0.5):
         logits = f"{logits} + {d.param('b', k)}"
         d.plant("shift of b", {}, {"b": 1.0})
-    if d.chance(0.2):
+    fixed = d.chance(0.2)
+    if fixed:
         logits = f"jnp.concatenate([({logits}), jnp.array([{d.pick(0.0, -60.0)}])])"
-    d.line(f"l = {d.moved(logits, k)}")
+    d.line(f"l = {d.moved(logits, k + fixed)}")
     loss = [
         f"-jax.nn.log_softmax(l)[{label}]",
         f"jax.nn.logsumexp(l) - l[{label}]",

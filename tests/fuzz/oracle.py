@@ -23,6 +23,7 @@ from tests.fuzz.losses import Case
 AGREES, FALSE, UNDECIDED = "agrees", "false", "undecided"
 _BATCH = 256
 _RELATIVE = 1e-6
+_LAST_BITS = 4e-16
 _ROUNDING = 1e3 * 2.0**-29
 _LOST = 0.03
 _FLOOR = 1e-10
@@ -96,6 +97,13 @@ class Oracle:
             )
             with np.errstate(all="ignore"):
                 errors = [np.abs(a - b) for a, b in zip(double, single, strict=True)]
+                if self.careful:
+                    # What the last bits of the parameters decide is lost in double precision too.
+                    turned = chunk[0] * (1 + _LAST_BITS * self.rng.choice([-1, 1], chunk[0].shape))
+                    near = [np.asarray(a, float)[: stop - start]
+                            for a in self._evaluated(64, (turned, chunk[1]))]  # fmt: skip
+                    moves = [np.abs(a - b) / _ROUNDING for a, b in zip(double, near, strict=True)]
+                    errors = [np.maximum(a, b) for a, b in zip(errors, moves, strict=True)]
             parts.append([*double, *errors])
         out = [np.concatenate(column) for column in zip(*parts, strict=True)]
         sizes = [np.max(np.abs(a.reshape(len(a), -1)), axis=1) for a in jax.tree.leaves(z)]

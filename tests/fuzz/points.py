@@ -24,7 +24,10 @@ def parameters(rng: np.random.Generator, count: int, d: int, *, wide: bool = Tru
     tied = (rng.random((count, 1)) < 0.12) & (rng.random((count, d)) < 0.6)
     theta = np.where(tied, theta[:, :1] * rng.choice([-1, 1, 1], (count, d)), theta)
     theta = np.where(sparse, 0.0, theta) + 1e-6 * rng.normal(size=theta.shape)
-    return theta * scale * own
+    theta = theta * scale * own
+    # Far out on the diagonal, where differences are small beside what a comparison decides.
+    far = rng.choice([-1, 1], (count, 1)) * 10 ** rng.uniform(3, 6, (count, 1))
+    return np.where(rng.random((count, 1)) < 0.06, far * (1 + 1e-6 * theta / scale), theta)
 
 
 def samples(rng: np.random.Generator, case: Case, count: int, *, wide: bool = False) -> Any:
