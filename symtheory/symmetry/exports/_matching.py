@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from symtheory.program import Deadline
 from symtheory.symmetry.inference import Inferred
@@ -34,6 +33,13 @@ class _Occurrence:
         shape = [x.shape[n] for n in self.copies]
         size = int(np.prod([x.shape[n] for n in self.units]))
         return x.transpose(*self.copies, *self.units, *rest).reshape(*shape, size, -1)
+
+
+def _assignment(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the assignment of the largest total score."""
+    from scipy.optimize import linear_sum_assignment  # half a second, and few calls need it
+
+    return linear_sum_assignment(score, maximize=True)
 
 
 class Matching:
@@ -178,7 +184,7 @@ class Matching:
             score = score + gain
         order = np.empty((*shape, self.found.classes[k].size), dtype=int)
         for copy in np.ndindex(*shape):
-            order[copy] = linear_sum_assignment(score[copy], maximize=True)[1]
+            order[copy] = _assignment(score[copy])[1]
         # The units inside old index j are permuted first, as suits the index i that j goes to.
         out = {m: self._chosen(k, m, order, pick) for m, (_, pick) in choices.items()}
         return {**out, k: order}
@@ -222,7 +228,7 @@ class Matching:
         gains = np.zeros((*rest, n, n))
         picks = np.empty((*rest, n, n, size), dtype=int)
         for index in np.ndindex(*gains.shape):
-            rows, columns = linear_sum_assignment(score[index], maximize=True)
+            rows, columns = _assignment(score[index])
             picks[index], gains[index] = columns, float(score[index][rows, columns].sum())
         # Copies of m that are no copies of k are summed over.
         labels = [x for i, x in enumerate(self.found.along[m]) if i != axis]
