@@ -44,8 +44,9 @@ def command(
     lines = [f"[bold]Model[/]     {sized.name}: {shapes_text(sized)}"]
     for law in laws:
         lines += ["", *report.law_lines(law, latex=latex)]
-    data = {"model": source.name, "laws": [report.law_data(law) for law in laws]}
-    finish(as_json, "derive", {**data, "status": str(verdict.status)}, lines, verdict.status)
+    data = [report.law_data(law) for law in laws] if as_json else []
+    whole = {"model": source.name, "laws": data, "status": str(verdict.status)}
+    finish(as_json, "derive", whole, lines, verdict.status)
 
 
 def _for_all_sizes(

@@ -283,7 +283,7 @@ def _law(
             "Wick pairing (Isserlis' theorem) in the index domain",
             tuple(f"{name}: {type(law).__name__}" for name, law in model.laws.items()),
         ),
-        matrix_moments_claim(model, symmetry, make((one, of_mean), (one, noise)).callable()),
+        matrix_moments_claim(model, symmetry, make((one, of_mean), (one, noise)).value),
     )
     parts = [proof, step, moments]
     product = product_noise(

@@ -142,26 +142,43 @@ class TensorExpression:
         `values` holds the settings by their code names, and constants and covariances that the
         model leaves unbound.
         """
+        prepared = self._prepared()
+
+        @functools.partial(jax.jit, static_argnums=0)  # one program, not one per contraction
+        def contracted(sizes: tuple[tuple[str, int], ...], weights: Any, arrays: Any) -> Any:
+            return self._contracted(dict(sizes), weights, arrays, jnp)
+
+        def function(params: Any = None, **values: Any) -> Any:
+            sizes, weights, arrays = prepared(params, values)
+            return contracted(tuple(sorted(sizes.items())), weights, arrays)
+
+        return function
+
+    def value(self, params: Any = None, **values: Any) -> Any:
+        """Return what `callable` returns, computed once in NumPy and without compilation."""
+        sizes, weights, arrays = self._prepared()(params, values)
+        return self._contracted(sizes, weights, jax.tree.map(np.asarray, arrays), np)
+
+    def _contracted(self, sizes: Mapping[str, int], weights: Any, arrays: Any, xp: Any) -> Any:
+        parts = (contract(body, sizes, arrays, xp=xp) for _, body in self.terms)
+        return sum(weight * part for weight, part in zip(weights, parts, strict=True))
+
+    def _prepared(self) -> Callable[..., Any]:
+        """Return (params, values) -> sizes, the factor of each term, the array of each tensor."""
         symbols = list(self.settings.values())
         factors = [sympy.lambdify(symbols, factor, "math") for factor, _ in self.terms]
         used = {symbol for factor, _ in self.terms for symbol in factor.free_symbols}
         needed = {name for name, symbol in self.settings.items() if symbol in used}
 
-        @functools.partial(jax.jit, static_argnums=0)  # one program, not one per contraction
-        def contracted(sizes: tuple[tuple[str, int], ...], weights: Any, arrays: Any) -> Any:
-            parts = (contract(body, dict(sizes), arrays, xp=jnp) for _, body in self.terms)
-            return sum(weight * part for weight, part in zip(weights, parts, strict=True))
-
-        def function(params: Any = None, **values: Any) -> Any:
+        def prepared(params: Any, values: Mapping[str, Any]) -> tuple[Any, Any, Any]:
             missing = sorted(needed - set(values))
             if missing:
                 raise TypeError(f"this expression also needs {', '.join(missing)}")
             numbers = [values.get(name, 0.0) if name in needed else 1.0 for name in self.settings]
             arrays, sizes = self._arrays(params, values)
-            weights = [factor(*numbers) for factor in factors]
-            return contracted(tuple(sorted(sizes.items())), weights, arrays)
+            return sizes, [factor(*numbers) for factor in factors], arrays
 
-        return function
+        return prepared
 
     def _arrays(
         self, params: Any, values: Mapping[str, Any]

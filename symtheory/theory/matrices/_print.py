@@ -235,10 +235,7 @@ def to_sympy(value: Indexed) -> Any:
             return sympy.Integer(0)
         shape = [_dimension(size) for size in value.sizes]
         return sympy.ZeroMatrix(shape[0], shape[1] if axes == 2 else 1)
-    out = total[0]
-    for part in total[1:]:
-        out = out + part
-    return out
+    return sympy.MatAdd(*total).doit(deep=False) if axes and words else sympy.Add(*total)
 
 
 def _dimension(size: Any) -> Any:
