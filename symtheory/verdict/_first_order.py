@@ -64,7 +64,7 @@ def _body(equation: Any) -> ClosedJaxpr | None:
 def _evaluate(jaxpr: Jaxpr, constants: Any, inputs: Any, factors: Iterator[Any]) -> list[Any]:
     values = dict(zip(jaxpr.invars, inputs, strict=True))
     values |= dict(zip(jaxpr.constvars, constants, strict=True))
-    look_up = lambda x: x.val if isinstance(x, Literal) else values[x]
+    look_up = lambda x: jnp.asarray(x.val, x.aval.dtype) if isinstance(x, Literal) else values[x]
     for equation in jaxpr.eqns:
         given = [look_up(x) for x in equation.invars]
         body = _body(equation)

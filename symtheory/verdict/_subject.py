@@ -162,7 +162,10 @@ class Subject:
         values |= dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
         largest = jax.numpy.zeros(())
         for equation in closed.jaxpr.eqns:
-            given = [x.val if isinstance(x, Literal) else values[x] for x in equation.invars]
+            given = [
+                jax.numpy.asarray(x.val, x.aval.dtype) if isinstance(x, Literal) else values[x]
+                for x in equation.invars
+            ]
             found = performed(equation, given)
             values |= dict(zip(equation.outvars, found, strict=True))
             for x in (*given, *found):

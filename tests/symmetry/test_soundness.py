@@ -166,3 +166,36 @@ def test_a_function_is_not_trusted_for_its_name():
     assert redefines_derivatives(model(softplus))
     assert not redefines_derivatives(model(jax.nn.softplus))
     assert not redefines_derivatives(model(jax.nn.log_softmax))
+
+
+@pytest.mark.parametrize("level", [1e3, 1e5])
+def test_what_is_proved_is_listed_where_singular_values_show_no_gap(level):
+    """Far from the origin one more term depends on a - u: few points tell, and a proof does."""
+
+    def loss(p, z):
+        e = jax.lax.cond(z["x"] > 5, lambda: p["u"] * p["w"] * z["x"], lambda: p["u"] * p["w"])
+        return jnp.logaddexp(0.0, -z["y"] * e) * (1 + jnp.maximum(p["a"] - p["u"], level))
+
+    found = st.discover(
+        st.Model(loss, {"a": (), "u": (), "w": ()}, {"x": st.Normal((), cov=0.25), **Y})
+    )
+    if found.status == "proved":
+        assert (found.total, found.affine, len(found.generators)) == (1, 1, 1)
+    for item in found.generators:
+        assert item.matrix.keys() == {(0, 1), (1, 1), (2, 2)}
+
+
+@pytest.mark.parametrize(
+    "step", [lambda h: (h > 0) * 1.0, lambda h: jnp.where(h > 0, 1.0, 0.0), jnp.sign, jnp.heaviside]
+)
+def test_steps_of_parameters_are_read_everywhere(step):
+    data = {"x": jnp.array([[0.5, 2.0, 0.5], [0.5, 0.5, 0.5]]), "y": jnp.array([0.5, 1.0])}
+    if step is jnp.heaviside:
+        step = lambda h: jnp.heaviside(h, 0.5)
+
+    def loss(p, z):
+        e = p["u"] @ step(p["W"] @ z["x"]).at[0].mul(2.0)
+        return (e - z["y"]) ** 2 + e * z["y"]
+
+    found = st.discover(st.Model(loss, {"W": (2, 3), "u": 2}, st.Empirical(data)))
+    assert not any(item.leaves == ("u",) for item in found.generators)

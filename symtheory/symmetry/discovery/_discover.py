@@ -336,8 +336,10 @@ def _assemble(
         how = f"comparisons tie at {share:.0%} of the random points, the others may be special"
     else:
         status, how = Status.SUPPORTED, f"{bound}; {sum(done)} of {tried} proved"
-    if not clear:  # nothing found without a gap is reported as a generator
-        linear, affine, algebra = [], [], structure([])
+    if not clear:  # without a gap only what is proved is reported as a generator
+        linear, affine = ([r for r in part if r[2].status == Status.PROVED]
+                          for part in (linear, affine))  # fmt: skip
+        algebra = structure([field for field, _, _ in linear])
     if meets and not failed and not unseen:
         certificate = RankBound(
             f"{bound} = {space.unknowns - space.upper}, of {space.unknowns} unknowns",
