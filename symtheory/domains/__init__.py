@@ -11,6 +11,8 @@ domain           values                                              used for
 ===============  ==================================================  ============================
 """
 
+from typing import TYPE_CHECKING, Any
+
 from symtheory.domains._arrays import ArrayDomain as ArrayDomain
 from symtheory.domains._balls import Balls as Balls
 from symtheory.domains._balls import UndecidedError as UndecidedError
@@ -18,7 +20,6 @@ from symtheory.domains._balls import ball as ball
 from symtheory.domains._balls import precision as precision
 from symtheory.domains._domain import Domain as Domain
 from symtheory.domains._enclosures import Enclosure as Enclosure
-from symtheory.domains._expressions import Expressions as Expressions
 from symtheory.domains._numbers import Numbers as Numbers
 from symtheory.domains._numbers import concatenate as concatenate
 from symtheory.domains._numbers import from_fractions as from_fractions
@@ -33,3 +34,15 @@ from symtheory.domains.ring import Symbols as Symbols
 from symtheory.domains.ring import as_fmpq as as_fmpq
 from symtheory.domains.ring import enclose as enclose
 from symtheory.domains.tensors import Tensors as Tensors
+
+if TYPE_CHECKING:
+    from symtheory.domains._expressions import Expressions as Expressions
+
+
+def __getattr__(name: str) -> Any:
+    """Load the domain that needs SymPy on first use."""
+    if name == "Expressions":
+        from symtheory.domains._expressions import Expressions
+
+        return Expressions
+    raise AttributeError(f"module 'symtheory.domains' has no attribute {name!r}")

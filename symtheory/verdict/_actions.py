@@ -27,7 +27,7 @@ class Action:
         linear: v -> A v for rows v, (n, d) -> (n, d).
         shift: b, (d,).
         bound: About the size of A.
-        matrix: A as a sparse matrix, where it is known entry by entry.
+        matrix: A where it is known entry by entry, a sparse array if it is large.
     """
 
     linear: Callable[[np.ndarray], np.ndarray]
@@ -76,29 +76,29 @@ def sparse_action(
     >>> turn.flow(np.array([[1.0, 0.0]]), np.array([np.pi / 2])).round(6).tolist()
     [[-0.0, 1.0]]
     """
-    from scipy.sparse import csr_array
-
     places = np.array(list(matrix), dtype=int).reshape(-1, 2)
     values = np.array([float(x) for x in matrix.values()])
-    a = csr_array((values, (places[:, 0], places[:, 1])), shape=(dimension, dimension))
     offset = np.zeros(dimension)
     for place, value in (shift or {}).items():
         offset[place] = float(value)
-    return _sparse(a, offset)
+    if dimension <= _DENSE:
+        dense = np.zeros((dimension, dimension))
+        dense[places[:, 0], places[:, 1]] = values
+        return _of_matrix(dense, offset)
+    from scipy.sparse import csr_array
+
+    shape = (dimension, dimension)
+    return _of_matrix(csr_array((values, (places[:, 0], places[:, 1])), shape=shape), offset)
 
 
-def _sparse(matrix: Any, shift: np.ndarray) -> Action:
-    if len(shift) <= _DENSE:
-        dense = matrix.toarray().T
-        return Action(lambda v: v @ dense, shift, _size(matrix), matrix)
+def _of_matrix(matrix: Any, shift: np.ndarray) -> Action:
+    """Return the field of a matrix, sparse or not."""
     return Action(lambda v: np.asarray(matrix @ v.T).T, shift, _size(matrix), matrix)
 
 
 def _size(matrix: Any) -> float:
-    absolute = abs(matrix)
-    if not absolute.nnz:
-        return 0.0
-    return math.sqrt(float(np.max(absolute.sum(axis=0))) * float(np.max(absolute.sum(axis=1))))
+    sums = [abs(matrix).sum(axis=axis) for axis in (0, 1)]
+    return math.sqrt(math.prod(float(np.max(x, initial=0.0)) for x in sums))
 
 
 def traced_actions(
@@ -139,10 +139,13 @@ def traced_actions(
 def _action(dimension: int, apply: Callable[[np.ndarray], np.ndarray], small: bool) -> Action:
     """Return the field theta -> apply(theta) for rows (n, d), entry by entry if it is small."""
     if small:
-        from scipy.sparse import csr_array
-
         images = apply(np.concatenate([np.zeros((1, dimension)), np.eye(dimension)]))
-        return _sparse(csr_array((images[1:] - images[0]).T), images[0])
+        matrix = (images[1:] - images[0]).T
+        if dimension > _DENSE:
+            from scipy.sparse import csr_array
+
+            return _of_matrix(csr_array(matrix), images[0])
+        return _of_matrix(matrix, images[0])
     shift = apply(np.zeros((1, dimension)))[0]
     linear = lambda v: apply(v) - shift
     return Action(linear, shift, _estimated_size(linear, dimension))
@@ -169,7 +172,7 @@ def mixture(actions: Sequence[Action], weights: np.ndarray) -> Action:
     pairs = list(zip(weights, actions, strict=True))
     shift = sum((w * a.shift for w, a in pairs), 0 * actions[0].shift)
     if all(a.matrix is not None for a in actions):
-        return _sparse(sum((w * a.matrix for w, a in pairs[1:]),
-                           weights[0] * actions[0].matrix), shift)  # fmt: skip
+        return _of_matrix(sum((w * a.matrix for w, a in pairs[1:]),
+                               weights[0] * actions[0].matrix), shift)  # fmt: skip
     linear: Any = lambda v: sum((w * a.linear(v) for w, a in pairs), 0 * v)
     return Action(linear, shift, float(sum(abs(w) * a.bound for w, a in pairs)))

@@ -65,7 +65,7 @@ class Complete(Claim):
             rows = self._equations(places, told)
             if len(rows) < len(places):
                 return Outcome(None, f"the gradient is finite at too few points ({len(rows)})")
-            _, sizes, right = np.linalg.svd(rows, full_matrices=False)
+            _, sizes, right = np.linalg.svd(np.linalg.qr(rows, mode="r"), full_matrices=False)
             sizes = sizes / max(sizes[0], np.finfo(float).tiny)
             zero = int(np.sum(~(sizes > (_ZERO if precise else 1e-4))))
             small = int(np.sum(~(sizes > (_CLEAR if precise else 0.05))))

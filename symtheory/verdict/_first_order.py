@@ -8,7 +8,7 @@ Source: S. Linnainmaa, Taylor expansion of the accumulated rounding error, BIT 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -42,6 +42,13 @@ def sensitivity(function: Callable[..., Any]) -> Callable[..., Any]:
     return summed
 
 
+def looked_up(variable: Any, values: Mapping[Any, Any]) -> Any:
+    """Return the value of a variable of a program; a literal as an array of its type."""
+    if isinstance(variable, Literal):
+        return jnp.asarray(variable.val, getattr(variable.aval, "dtype", None))
+    return values[variable]
+
+
 def _computed(jaxpr: Jaxpr) -> Iterator[Any]:
     """Yield the real values that a program computes, in the order in which it does."""
     for equation in jaxpr.eqns:
@@ -64,9 +71,8 @@ def _body(equation: Any) -> ClosedJaxpr | None:
 def _evaluate(jaxpr: Jaxpr, constants: Any, inputs: Any, factors: Iterator[Any]) -> list[Any]:
     values = dict(zip(jaxpr.invars, inputs, strict=True))
     values |= dict(zip(jaxpr.constvars, constants, strict=True))
-    look_up = lambda x: jnp.asarray(x.val, x.aval.dtype) if isinstance(x, Literal) else values[x]
     for equation in jaxpr.eqns:
-        given = [look_up(x) for x in equation.invars]
+        given = [looked_up(x, values) for x in equation.invars]
         body = _body(equation)
         if body is not None:
             found = _evaluate(body.jaxpr, body.consts, given, factors)
@@ -76,7 +82,7 @@ def _evaluate(jaxpr: Jaxpr, constants: Any, inputs: Any, factors: Iterator[Any])
                 for x, v in zip(performed(equation, given), equation.outvars, strict=True)
             ]
         values |= dict(zip(equation.outvars, found, strict=True))
-    return [look_up(x) for x in jaxpr.outvars]
+    return [looked_up(x, values) for x in jaxpr.outvars]
 
 
 def performed(equation: Any, given: list[Any]) -> list[Any]:

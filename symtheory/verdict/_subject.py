@@ -14,9 +14,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from symtheory.verdict._first_order import performed, sensitivity
+from symtheory.verdict._first_order import looked_up, performed, sensitivity
 from symtheory.verdict._sampling import parameter_points, rows_to_visit
 
 _LANES = 64
@@ -162,10 +162,7 @@ class Subject:
         values |= dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
         largest = jax.numpy.zeros(())
         for equation in closed.jaxpr.eqns:
-            given = [
-                jax.numpy.asarray(x.val, x.aval.dtype) if isinstance(x, Literal) else values[x]
-                for x in equation.invars
-            ]
+            given = [looked_up(x, values) for x in equation.invars]
             found = performed(equation, given)
             values |= dict(zip(equation.outvars, found, strict=True))
             for x in (*given, *found):

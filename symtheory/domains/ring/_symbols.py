@@ -8,14 +8,15 @@ SymPy symbols are made from that directly and never pass through a parser, so `e
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sympy
 
-from symtheory.domains._expressions import FUNCTIONS_OF_SYMPY, step
 from symtheory.domains.ring._element import Element
 from symtheory.domains.ring._ring import Ring
+
+if TYPE_CHECKING:
+    import sympy
 
 _GENERIC = frozenset({"param", "family"})
 
@@ -88,6 +89,8 @@ class Symbols:
 
     def sympy_symbol(self, text: str) -> sympy.Symbol:
         """Return the SymPy symbol of a ring symbol: U_12 for entry (1, 2) of U, counted from 1."""
+        import sympy  # not where nothing is printed
+
         if text not in self._sympy:
             label = self.labels[text]
             shape = self._shapes[label.kind, label.name]
@@ -103,6 +106,8 @@ class Symbols:
 
     def to_sympy(self, element: Element | Any) -> sympy.Expr:
         """Return a ring element as a SymPy expression, term by term (nothing is simplified)."""
+        import sympy
+
         if not isinstance(element, Element):
             return sympy.sympify(element)
         by_index = {index: text for text, index in self.ring.names.items()}
@@ -130,6 +135,10 @@ class Symbols:
 
 
 def _function(name: str) -> Any:
+    import sympy
+
+    from symtheory.domains._expressions import FUNCTIONS_OF_SYMPY, step
+
     special = {
         "positive": step,
         "reciprocal": lambda x: 1 / x,
