@@ -7,6 +7,7 @@ domain           values                                              used for
 `Expressions`    SymPy expressions                                   closed forms, LaTeX
 `Balls`          Arb balls                                           rigorous values at a point
 `Residues`       residues mod a prime beside enclosures in floats    ranks, at many points
+`Shifts`         terms that are added, factors exp(term)             shifts that cancel, any size
 `Tensors`        sums of products of named arrays, symbolic sizes    laws for all sizes
 ===============  ==================================================  ============================
 """
@@ -18,6 +19,7 @@ from symtheory.domains._balls import Balls as Balls
 from symtheory.domains._balls import UndecidedError as UndecidedError
 from symtheory.domains._balls import ball as ball
 from symtheory.domains._balls import precision as precision
+from symtheory.domains._combinations import NotFollowedError as NotFollowedError
 from symtheory.domains._domain import Domain as Domain
 from symtheory.domains._enclosures import Enclosure as Enclosure
 from symtheory.domains._numbers import Numbers as Numbers
@@ -26,6 +28,8 @@ from symtheory.domains._numbers import from_fractions as from_fractions
 from symtheory.domains._numbers import varying as varying
 from symtheory.domains._polynomials import Polynomials as Polynomials
 from symtheory.domains._residues import Residues as Residues
+from symtheory.domains._shifts import Changed as Changed
+from symtheory.domains._shifts import Shifts as Shifts
 from symtheory.domains.ring import Element as Element
 from symtheory.domains.ring import Label as Label
 from symtheory.domains.ring import LieDerivative as LieDerivative

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import symtheory as st
-from symtheory.symmetry.discovery._shifts import cancelled
+from symtheory.program import NO_DEADLINE, lower
+from symtheory.symmetry.discovery import _cancelled
+
+
+def cancelled(closed, leaves, places, sums):
+    shapes = [x.shape for x in closed.in_avals]
+    return _cancelled.cancelled(lower(closed), shapes, leaves, places, sums, NO_DEADLINE)
 
 
 def centred(x):

@@ -38,7 +38,7 @@ from symtheory.symmetry._evaluated import fields_claim
 from symtheory.symmetry._inferred_span import INFERRED, is_inferred
 from symtheory.symmetry._loss import loss_of
 from symtheory.symmetry._proof import degree_of, ring_text
-from symtheory.symmetry.discovery._shifts import Cancelled, cancelled
+from symtheory.symmetry.discovery._cancelled import Cancelled, cancelled
 from symtheory.verdict import Derivation, Outcome, Status, Verdict, prove_each
 
 _REFERENCE = "arXiv 2402.07193, exponential symmetry"
@@ -149,7 +149,9 @@ class Prover:
         """
         if self._loss.redefines_derivatives:
             return None
-        return cancelled(self.loss, len(self._shapes), places, self._sums)
+        shapes = [tuple(s.shape) for s in jax.tree.leaves(self.structures)]
+        leaves = len(self._shapes)
+        return cancelled(self._loss.program, shapes, leaves, places, self._sums, self._deadline)
 
     @functools.cached_property
     def _sums(self) -> dict[int, dict[int, Fraction]]:
