@@ -23,6 +23,7 @@ from symtheory.domains import (
     Polynomials,
     Residues,
     Ring,
+    Shifts,
     Symbols,
     ball,
     from_fractions,
@@ -89,6 +90,12 @@ def _degrees(name: str) -> None:
     read_function(LOSSES[name][0], _structures(name), Degrees(), inputs)
 
 
+def _shifts(name: str) -> None:
+    domain = Shifts()
+    inputs = [domain.fixed(p.shape) for p in _points(name)]
+    read_function(LOSSES[name][0], _structures(name), domain, inputs)
+
+
 def _tensors(name: str) -> None:
     tensors = [Tensor("param", f"x{k}", p.shape) for k, p in enumerate(_points(name))]
     inputs = [Indexed.of(t) for t in tensors]
@@ -103,7 +110,8 @@ def _inference(name: str) -> None:
 
 DOMAINS = {
     "polynomials": _polynomials, "expressions": _expressions, "balls": _balls,
-    "residues": _residues, "degrees": _degrees, "tensors": _tensors, "inference": _inference,
+    "residues": _residues, "degrees": _degrees, "shifts": _shifts, "tensors": _tensors,
+    "inference": _inference,
 }  # fmt: skip
 
 
