@@ -9,18 +9,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Jaxpr
 from jax.flatten_util import ravel_pytree
 
 from symtheory.errors import InputError
-from symtheory.program import equations, trace
+from symtheory.program import compares, equations, lower, pruned, trace
 from symtheory.readable import require_readable
 from symtheory.symmetry import Reflection
 from symtheory.syre._model import RemovedModel
 from symtheory.syre._pitchfork import Pitchfork
 
 _LARGEST = 600
-_KINKS = frozenset({"max", "min", "abs", "sign", "select_n", "clamp", "sort", "reduce_max"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,10 +112,10 @@ def forecast(
             f"parameters and the limit is {_LARGEST}: bind smaller sizes"
         )
     closed, _ = trace(lambda p, z, c: base.evaluate(p, z, c), *base.structure())
-    if kink := _kink(closed.jaxpr):
+    if compares(lower(pruned(closed))):
         raise InputError(
-            f"{base.name} is pieced together ({kink}); the forecast needs four derivatives: "
-            "simulate instead, or take a smooth activation"
+            f"{base.name} is pieced together (it compares values, as relu, max and abs do); the "
+            "forecast needs four derivatives: simulate instead, or take a smooth activation"
         )
     if any(e.primitive.name.startswith("custom_vjp") for e in equations(closed.jaxpr)):
         raise InputError(
@@ -210,16 +208,3 @@ def _quartic(
         return float(fourth) / 6
     coupling = within.T @ slope
     return float(fourth) / 6 - float(coupling @ jnp.linalg.solve(stiffness, coupling)) / 2
-
-
-def _kink(jaxpr: Jaxpr) -> str | None:
-    """Return a primitive that makes a loss only piecewise smooth."""
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in _KINKS:
-            return equation.primitive.name
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if isinstance(inner, Jaxpr) and (found := _kink(inner)):
-                    return found
-    return None
