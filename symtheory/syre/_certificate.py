@@ -37,10 +37,10 @@ def certify(
 ) -> Verdict:
     """Certify that l_r has none of the known reflections of l, in exact arithmetic.
 
-    Reflections of l that the search does not find are not spoken of. For every reflection
-    (theta', P) three statements: it is one of l (proved by discovery or `verify`); it is none of
-    l_r, neither moved along with the bias, (theta' - P theta_0, P), nor as it stands; and at its
-    symmetric states P grad l_r = 2 gamma (theta' - P theta_0), a constant
+    Reflections of l that the search does not find, and products of several, are not spoken of.
+    For every reflection (theta', P) three statements: it is one of l (proved by discovery or
+    `verify`); it is none of l_r, neither moved along with the bias, (theta' - P theta_0, P), nor as
+    it stands; and at its symmetric states P grad l_r = 2 gamma (theta' - P theta_0), a constant
     that is not 0 and drives training away. The first is about every sample and parameter; the
     second is an exact statement about the floats of the bias (each read as in `symtheory.exact`);
     the third is evaluated at a random symmetric state, for one member of each family.

@@ -57,11 +57,10 @@ def whole_flip(
 
 
 def entry_flips(judge: Judge, found: Sequence[FoundReflections]) -> Iterator[FoundReflections]:
-    """Return the flips of sets of entries that contain no smaller flip.
+    """Return flips of sets of entries, smallest first, that are no products of smaller ones.
 
-    Flips commute, and every flip of a set of entries contains one of these or of `found`: it is in
-    this sense that nothing is missed where every set is tried. Entries on which the loss does not
-    depend are left out.
+    Those of `found` count too. Where every set is tried, each flip of entries on which the loss
+    depends is a product of flips that contain no other.
     """
     probe = judge.probe
     sizes = [math.prod(shape) for shape in probe.shapes]
@@ -86,14 +85,32 @@ def entry_flips(judge: Judge, found: Sequence[FoundReflections]) -> Iterator[Fou
     used = [i for i in range(count) if not unchanged((i,), 1.7)]
     for size in range(1, (count if count <= _SETS else 2) + 1):
         for entries in itertools.combinations(used, size):
-            if any(one <= set(entries) for one in known) or not unchanged(entries, -1.0):
+            chosen_set = frozenset(entries)
+            if any(one <= chosen_set for one in known) or not unchanged(entries, -1.0):
+                continue
+            if _is_product(chosen_set, known):
                 continue
             judge.deadline.check()
             chosen = split(np.isin(np.arange(count), entries).astype(float))
             flip = _entry_flip(judge, chosen, size)
             if flip is not None:
-                known.append(set(entries))
+                known.append(chosen_set)
                 yield flip
+
+
+def _is_product(entries: frozenset[int], known: Sequence[frozenset[int]]) -> bool:
+    """Tell whether a flip is a product of those known that contain no other one."""
+    smallest = [one for one in known if not any(other < one for other in known)]
+    basis: list[int] = []  # over the field of two elements, a bit for each entry
+    for one in [*smallest, entries]:
+        bits = sum(1 << i for i in one)
+        for row in basis:
+            bits = min(bits, bits ^ row)
+        if bits:
+            basis = sorted([*basis, bits], reverse=True)
+        elif one is entries:
+            return True
+    return False
 
 
 def _entry_flip(judge: Judge, chosen: list[np.ndarray], rank: int) -> FoundReflections | None:
@@ -111,7 +128,7 @@ def _entry_flip(judge: Judge, chosen: list[np.ndarray], rank: int) -> FoundRefle
     return judge.checked(name, "flip", rank, moved, Reflection(project, name=name))
 
 
-def _flipped(probe: Probe, found: Sequence[FoundReflections]) -> Iterator[set[int]]:
+def _flipped(probe: Probe, found: Sequence[FoundReflections]) -> Iterator[frozenset[int]]:
     """Return the entries that each of the flips found changes, member by member."""
     ones = [np.ones(shape) for shape in probe.shapes]
     for flip in [flip for flip in found if flip.kind == "flip"]:
@@ -122,7 +139,8 @@ def _flipped(probe: Probe, found: Sequence[FoundReflections]) -> Iterator[set[in
             if flip.count == 1:
                 after = flip.reflection.apply(jax.tree.unflatten(probe.tree, ones))
                 moved = [np.asarray(leaf) for leaf in jax.tree.leaves(after)]
-            yield {int(i) for i in np.flatnonzero(np.concatenate([x.ravel() for x in moved]) < 0)}
+            signs = np.concatenate([x.ravel() for x in moved])
+            yield frozenset(np.flatnonzero(signs < 0).tolist())
 
 
 def exchanges(judge: Judge) -> Iterator[FoundReflections]:
