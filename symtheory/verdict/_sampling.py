@@ -24,8 +24,7 @@ def parameter_points(sizes: Sequence[int], count: int, rng: np.random.Generator)
     """
     d = sum(sizes)
     owner = np.repeat(np.arange(len(sizes)), sizes)
-    kinds = [_generic, _scattered, _by_leaf, _sparse, _tied, _equal, _negative, _positive, _far,
-             _signed_by_leaf]  # fmt: skip
+    kinds = [_generic, _scattered, _by_leaf, _sparse, _tied, _equal, _negative, _positive, _far]
     out = np.empty((count, d))
     for n in range(count):
         kind = _generic if n < 2 else kinds[n % len(kinds)]
@@ -47,14 +46,6 @@ def _by_leaf(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator) 
     # One leaf far out, another next to 0: what the one decides is not hidden behind both.
     leaves = 10 ** rng.uniform(-5, 5, int(owner.max(initial=-1)) + 1)
     return leaves[owner] * rng.normal(size=d)
-
-
-def _signed_by_leaf(
-    d: int, scale: float, owner: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    # Logits far below a fixed one leave all of the weight to it.
-    signs = rng.choice([-1.0, 1.0], int(owner.max(initial=-1)) + 1)
-    return signs[owner] * np.abs(_by_leaf(d, scale, owner, rng))
 
 
 def _sparse(d: int, scale: float, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
