@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import symtheory as st
-from symtheory.program import NO_DEADLINE, lower
+from symtheory.program import lower
 from symtheory.symmetry.discovery import _cancelled
 
 
 def cancelled(closed, leaves, places, sums):
     shapes = [x.shape for x in closed.in_avals]
-    return _cancelled.cancelled(lower(closed), shapes, leaves, places, sums, NO_DEADLINE)
+    return _cancelled.cancelled(lower(closed), shapes, leaves, places, sums)
 
 
 def centred(x):

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from symtheory.domains import Changed, NotFollowedError, Shifts
 from symtheory.errors import UnreadableError
-from symtheory.program import Deadline, Program, evaluate
+from symtheory.program import Program, evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Cancelled:
 def cancelled(
     loss: Program, shapes: Sequence[tuple[int, ...]], leaves: int,
     places: Sequence[tuple[int, int]], sums: Mapping[int, Mapping[int, Fraction]],
-    deadline: Deadline,
 ) -> Cancelled | None:  # fmt: skip
     """Prove that adding terms constant along axes leaves the loss unchanged; None if not proved.
 
     The terms may depend on everything else: shifts by multiples of other parameters are included.
+    It takes one pass over the program, and no time limit: what was found before is not lost.
 
     Args:
         loss: The loss, lowered; its first arguments are the leaves.
@@ -50,13 +50,11 @@ def cancelled(
         places: (leaf, axis) of what is shifted, every leaf by a term of its own; axis -1 for any
             change of the leaf.
         sums: By argument and axis, what its entries along that axis sum to, where that is known.
-        deadline: A time limit.
 
     >>> import jax
-    >>> from symtheory.program import NO_DEADLINE, lower_function
+    >>> from symtheory.program import lower_function
     >>> struct = jax.ShapeDtypeStruct((3,), float)
-    >>> prove = lambda f: cancelled(lower_function(f, struct)[0], [(3,)], 1, [(0, 0)], {},
-    ...                             NO_DEADLINE)
+    >>> prove = lambda f: cancelled(lower_function(f, struct)[0], [(3,)], 1, [(0, 0)], {})
     >>> prove(lambda x: -jax.nn.log_softmax(x)[1]).logit, prove(lambda x: x.sum())
     (True, None)
     """
@@ -69,7 +67,7 @@ def cancelled(
         else:
             arguments.append(domain.fixed(shape, sums.get(k)))
     try:
-        [out] = evaluate(loss, domain, arguments, deadline)
+        [out] = evaluate(loss, domain, arguments)
     except (NotFollowedError, UnreadableError):
         return None
     if isinstance(out, Changed) and out.kind:

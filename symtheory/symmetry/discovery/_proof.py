@@ -151,7 +151,7 @@ class Prover:
             return None
         shapes = [tuple(s.shape) for s in jax.tree.leaves(self.structures)]
         leaves = len(self._shapes)
-        return cancelled(self._loss.program, shapes, leaves, places, self._sums, self._deadline)
+        return cancelled(self._loss.program, shapes, leaves, places, self._sums)
 
     @functools.cached_property
     def _sums(self) -> dict[int, dict[int, Fraction]]:
